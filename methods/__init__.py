@@ -1,0 +1,69 @@
+"""Landmark methods: one module per paper, found by name.
+
+`discover()` scans this package, the entry points `osteomark.methods` and any file given by path; a module holds exactly
+one concrete `Method`. There is no list to edit.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import cast
+
+from methods.base import Method
+
+
+def discover(plugins: Sequence[Path | str] = ()) -> dict[str, type[Method]]:
+    """Return every method: name (the file's, `-` and `_` alike; the first variant spells it) -> class.
+
+    Raises:
+        TypeError: A module does not hold exactly one concrete `Method` of its own.
+        ValueError: Two modules claim one variant name, or a plugin file is not there.
+    """
+    modules = [
+        importlib.import_module(f"{__name__}.{module.name}")
+        for module in pkgutil.iter_modules(__path__)
+        if not module.ispkg and module.name != "base"
+    ]
+    modules += [importlib.import_module(entry.module) for entry in entry_points(group="osteomark.methods")]
+    modules += [_load_file(Path(path)) for path in plugins]
+    found: dict[str, type[Method]] = {}
+    owners: dict[str, str] = {}
+    for method in map(_only_method, modules):
+        for variant in method.variants:
+            if variant in owners:
+                raise ValueError(f"{method.__module__} and {owners[variant]} both define the variant {variant!r}.")
+            owners[variant] = method.__module__
+        found[next(iter(method.variants))] = method
+    return dict(sorted(found.items()))
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ValueError(f"there is no plugin file {path}; --plugin takes the path of a Python file.")
+    name = f"osteomark_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is not a Python file; --plugin takes a file that ends in .py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _only_method(module: ModuleType) -> type[Method]:
+    found = [
+        member
+        for _, member in inspect.getmembers(module, inspect.isclass)
+        if issubclass(member, Method) and member.__module__ == module.__name__ and not inspect.isabstract(member)
+    ]
+    if len(found) != 1:
+        raise TypeError(f"{module.__file__} must define exactly one Method, but defines {len(found)}.")
+    return cast(type[Method], found[0])

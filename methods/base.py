@@ -1,0 +1,163 @@
+"""The method contract: a paper's plugin states its network, loss and prediction; this base class does the rest."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, NamedTuple, final
+
+import torch
+from jaxtyping import Float
+from lightning import LightningModule
+from torch import Tensor
+
+from datamodules.base import Batch, LandmarkSchema, Sample
+from datamodules.components.samples import apply_affine
+from datamodules.components.transforms import InputSpec
+
+__all__ = ["Batch", "InputSpec", "LandmarkSchema", "Method", "Paper", "Prediction", "Sample", "Stage"]
+
+MONITOR: Final = "val/radial_error"
+"""The one quantity that chooses checkpoints, for all methods: mean radial error in original pixels."""
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a method comes from.
+
+    Args:
+        title: The paper's title; for a reference of ours, what it is.
+        authors: First author and "et al.", as it is cited.
+        year: Year of publication.
+        url: DOI or page.
+        differs: One sentence per deliberate difference between the paper and this implementation.
+        reported: The paper's own numbers: variant -> dataset -> column of our metrics -> value, for comparable
+            protocols only. Key a dataset as `dataset/protocol`, or `dataset/protocol/test_set`.
+    """
+
+    title: str
+    authors: str = ""
+    year: int = 0
+    url: str = ""
+    differs: tuple[str, ...] = ()
+    reported: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+
+
+class Stage(NamedTuple):
+    """One stretch of training: all stages of a method train in order and end in one checkpoint."""
+
+    name: str
+    epochs: int
+
+
+class Prediction(NamedTuple):
+    """Landmarks of a batch.
+
+    Attributes:
+        points: (x, y), network pixels as a method answers, original pixels as the base hands it on.
+        covariance: Of each point, in square pixels of the same space; None where the method has none.
+    """
+
+    points: Float[Tensor, "batch landmark 2"]
+    covariance: Float[Tensor, "batch landmark 2 2"] | None = None
+
+    def transform(self, affine: Float[Tensor, "batch 2 3"]) -> Prediction:
+        """Map points by x -> A x + b and covariances by C -> A C A^T."""
+        points = apply_affine(affine.double(), self.points.double())
+        if self.covariance is None:
+            return Prediction(points)
+        linear = affine[:, None, :, :2].double()
+        return Prediction(points, linear @ self.covariance.double() @ linear.mT)
+
+
+class Method(LightningModule, ABC):
+    """A landmark method as one plugin file.
+
+    A subclass sets `paper`, `variants` and `smoke`, types its hyper-parameters in `__init__` (its signature *is* the
+    configuration: plain numbers, texts, booleans and tuples) and calls `super().__init__(schema)` first. It implements
+    `input_spec`, `loss` and `predict`; `prepare`, `configure_optimizers`, `stages` and `unsupported` where needed.
+    """
+
+    paper: ClassVar[Paper]
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]]
+    """The paper's rows: name -> hyper-parameters. The first is the method itself and spells the file's name."""
+    smoke: ClassVar[Mapping[str, Any]]
+    """Hyper-parameters so small that the contract tests take a second."""
+    batch_size: int = 16
+
+    def __init__(self, schema: LandmarkSchema) -> None:
+        super().__init__()
+        self.schema = schema
+        self.stage = 0
+        self.save_hyperparameters(ignore=["schema"])
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """The stages of training at the paper's budget; none for a method that learns in `prepare` alone."""
+        return (Stage("train", 100),)
+
+    @property
+    @abstractmethod
+    def input_spec(self) -> InputSpec:
+        """Size, fit, preprocessing and augmentation of the films this method reads."""
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the scalar training loss of the current stage; finite and differentiable also without visible points."""
+
+    @abstractmethod
+    def predict(self, batch: Batch) -> Prediction:
+        """Return every landmark in network pixels; the whole method, whatever the stage."""
+
+    def prepare(self, train: Sequence[Sample]) -> None:
+        """Fit what is not trained by gradients, from this split's training cases only."""
+
+    @classmethod
+    def unsupported(cls, schema: LandmarkSchema) -> str | None:
+        """Return why this method cannot run on a schema, in a sentence; None if it can."""
+        del schema
+        return None
+
+    @final
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Log and return the loss."""
+        del batch_idx
+        loss = self.loss(batch)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.case), prog_bar=True)
+        return loss
+
+    @final
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the mean radial error in original pixels over visible landmarks."""
+        del batch_idx
+        predicted = self.predict(batch).transform(batch.to_image).points
+        truth = apply_affine(batch.to_image.double(), batch.points.double())
+        errors = (predicted - truth).norm(dim=-1)[batch.visible]
+        if errors.numel():
+            self.log(MONITOR, errors.mean(), batch_size=errors.numel(), prog_bar=True)
+
+    @final
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> tuple[Batch, Prediction]:
+        """Return the batch with its prediction in original pixels."""
+        del batch_idx, dataloader_idx
+        prediction = self.predict(batch)
+        return batch, Prediction(prediction.points.float(), prediction.covariance).transform(batch.to_image)
+
+    @final
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the stage, so that training resumes in it."""
+        checkpoint["stage"] = self.stage
+
+    @final
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Return to the checkpoint's stage."""
+        self.stage = checkpoint["stage"]
+
+    @final
+    def parameter_counts(self) -> dict[str, int]:
+        """Count parameters as torch does (`trainable`) and as Keras does (`keras`: BatchNorm statistics counted)."""
+        trainable = sum(p.numel() for p in self.parameters() if p.requires_grad)
+        norms = (m for m in self.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm))
+        statistics = sum(b.numel() for m in norms for b in (m.running_mean, m.running_var) if b is not None)
+        return {"trainable": trainable, "keras": sum(p.numel() for p in self.parameters()) + statistics}

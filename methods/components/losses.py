@@ -1,0 +1,107 @@
+"""Losses, one function each, every one over visible landmarks only.
+
+All take the predicted and true heatmaps (or points) of a batch and `visible`; a batch without a visible landmark costs 0
+and gives zero gradients. Missing landmarks may be NaN in the truth: they are left out before anything is computed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Heatmaps = Float[Tensor, "batch landmark height width"]
+Visible = Bool[Tensor, "batch landmark"]
+Categorical = Literal["none", "background-foreground", "all"]
+
+
+def _mean(loss: Tensor) -> Float[Tensor, ""]:
+    return loss.sum() / max(loss.numel(), 1)
+
+
+def l2(predicted: Float[Tensor, "batch landmark ..."], truth: Tensor, visible: Visible) -> Float[Tensor, ""]:
+    """Mean squared difference.
+
+    Example:
+        >>> l2(torch.tensor([[3.0, 9.0]]), torch.tensor([[1.0, torch.nan]]), torch.tensor([[True, False]]))
+        tensor(4.)
+    """
+    return _mean((predicted[visible] - truth[visible]) ** 2)
+
+
+def l1(predicted: Float[Tensor, "batch landmark ..."], truth: Tensor, visible: Visible) -> Float[Tensor, ""]:
+    """Mean absolute difference.
+
+    Example:
+        >>> l1(torch.tensor([[3.0, 9.0]]), torch.tensor([[1.0, torch.nan]]), torch.tensor([[True, False]]))
+        tensor(2.)
+    """
+    return _mean((predicted[visible] - truth[visible]).abs())
+
+
+def background_piece(error: Float[Tensor, "..."], phi: float = 0.5, alpha: float = 0.5) -> Float[Tensor, "..."]:
+    """Eq. 6 of Fard et al. 2022: quadratic, weaker below `phi`; C1 = (alpha - 1) phi^2 joins the pieces."""
+    c1 = (alpha - 1) * phi**2
+    return torch.where(error > phi, error**2 + c1, alpha * error**2)
+
+
+def foreground_piece(error: Float[Tensor, "..."], phi: float = 0.5) -> Float[Tensor, "..."]:
+    """Eq. 8 of Fard et al. 2022: linear below `phi`, quadratic above; C2 = phi - phi^2 joins the pieces."""
+    c2 = phi - phi**2
+    return torch.where(error > phi, error**2 + c2, error)
+
+
+def core_piece(
+    error: Float[Tensor, "..."], phi1: float = 0.5, phi2: float = 0.05, beta: float = 4.0
+) -> Float[Tensor, "..."]:
+    """Eq. 10 of Fard et al. 2022: linear below `phi2`, logarithmic to `phi1`, quadratic above, continuous by C3, C4."""
+    c3 = phi2 - beta * math.log1p(phi2)
+    c4 = beta * math.log1p(phi1) + c3 - phi1**2
+    logarithmic = torch.where(error > phi2, beta * torch.log1p(error) + c3, error)
+    return torch.where(error > phi1, error**2 + c4, logarithmic)
+
+
+def ic_loss(
+    predicted: Heatmaps,
+    truth: Heatmaps,
+    visible: Visible,
+    categorical: Categorical = "background-foreground",
+    beta: float = 4.0,
+    phi2: float = 0.05,
+    weigh_foreground: bool = True,
+) -> Float[Tensor, ""]:
+    """IC-Loss, Eq. 17 of Fard et al., IEEE Access 2022: a loss piece per intensity region of the true heatmap.
+
+    Background is below .4, core foreground from .9 on, foreground between them. Foreground and core are weighted by the
+    background's pixel count over theirs, per map (Eq. 3). Where the region of the predicted intensity is the true one,
+    the categorical factor Omega (Eq. 14) cancels the pixel's loss.
+
+    Args:
+        predicted: Predicted heatmaps.
+        truth: Unit-height Gaussian heatmaps.
+        visible: Which maps count.
+        categorical: Regions under Omega: `background-foreground` is IC-Loss, `none` and `all` its ablation (Table 8).
+        beta: Curvature of the core's logarithm (Eq. 10).
+        phi2: End of the core's linear piece (Eq. 10).
+        weigh_foreground: Keep omega_FG (Eq. 9) in the foreground's term, where Eq. 16 drops it.
+    """
+    guess, true = predicted[visible], truth[visible]
+    error = (true - guess).abs()
+    background, core = true < 0.4, true >= 0.9
+    foreground = ~background & ~core
+    counts = [region.sum(dim=(-2, -1), keepdim=True).clamp(min=1) for region in (background, foreground, core)]
+    foreground_weight = counts[0] / counts[1] if weigh_foreground else torch.ones_like(counts[1], dtype=error.dtype)
+    pieces = (
+        (background, guess < 0.4, background_piece(error)),
+        (foreground, (guess >= 0.4) & (guess < 0.9), foreground_weight * foreground_piece(error)),
+        (core, guess >= 0.9, counts[0] / counts[2] * core_piece(error, beta=beta, phi2=phi2)),
+    )
+    under_omega = {"none": 0, "background-foreground": 2, "all": 3}[categorical]
+    total = torch.zeros_like(error)
+    for position, (region, classified, piece) in enumerate(pieces):
+        charged = region & ~classified if position < under_omega else region
+        total = torch.where(charged, piece, total)
+    return _mean(total)

@@ -1,0 +1,40 @@
+"""Adam under the learning-rate schedules of the papers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
+
+Schedule = Literal["constant", "inverse-time", "cosine", "one-cycle"]
+KERAS_DECAY = 1e-5
+
+
+def adam(module: LightningModule, lr: float, schedule: Schedule = "constant") -> OptimizerLRScheduler:
+    """Return Adam over the trainable parameters with a per-step schedule over the stage's planned steps.
+
+    Args:
+        module: The method, attached to its trainer.
+        lr: Peak learning rate.
+        schedule: `inverse-time` is Keras' `decay=1e-5`: lr / (1 + 1e-5 step).
+
+    Raises:
+        ValueError: The schedule is unknown.
+    """
+    optimizer = torch.optim.Adam((p for p in module.parameters() if p.requires_grad), lr=lr)
+    steps = max(1, int(module.trainer.estimated_stepping_batches))
+    scheduler: LRScheduler
+    if schedule == "one-cycle":
+        scheduler = OneCycleLR(optimizer, max_lr=lr, total_steps=steps)
+    elif schedule == "cosine":
+        scheduler = CosineAnnealingLR(optimizer, T_max=steps)
+    elif schedule == "inverse-time":
+        scheduler = LambdaLR(optimizer, lambda step: 1 / (1 + KERAS_DECAY * step))
+    elif schedule == "constant":
+        return optimizer
+    else:
+        raise ValueError(f"there is no schedule {schedule!r}; choose constant, inverse-time, cosine or one-cycle.")
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

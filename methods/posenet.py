@@ -1,0 +1,168 @@
+"""PoseNet and IC-Loss (Fard et al., "Sagittal Cervical Spine Landmark Point Detection in X-Ray ...", IEEE Access 2022)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from methods.base import Batch, InputSpec, LandmarkSchema, Method, Prediction, Stage
+from methods.components.fard2022 import WHOLE_FILM, augmentation, paper
+from methods.components.heatmap import Codec, decode, gaussian
+from methods.components.intensity import equalize, grey
+from methods.components.losses import Categorical, ic_loss, l1, l2
+from methods.components.optim import Schedule, adam
+
+STRIDE = 4
+Loss = Literal["ic", "l1", "l2"]
+
+
+class PoseNet(Method):
+    """An encoder-decoder from a film at 256x128 to heatmaps at 64x32, trained with the intensity-aware IC-Loss.
+
+    A film enters as three channels, grey, equalised and inverted. In the second order it is mirrored and the last two
+    channels trade places (Fig. 7): training draws the order of each film at random, testing takes it from the case id.
+    """
+
+    paper = paper(
+        "A training film is shown once an epoch, in either of the two orders at random; the paper stores both.",
+        "Heatmaps are decoded to the sub-pixel; the paper does not say how it decodes.",
+        "phi_1 of Eq. 10 is not printed and taken as .5, and Eq. 7's phi_BG is read as theta_BG.",
+        WHOLE_FILM,
+    )
+    variants: ClassVar = {
+        "posenet": {"loss": "ic"},
+        "posenet-l2": {"loss": "l2"},
+        "posenet-l1": {"loss": "l1"},
+        "posenet-ic-no-cat": {"loss": "ic", "categorical": "none"},
+        "posenet-ic-all-cat": {"loss": "ic", "categorical": "all"},
+    }
+    smoke: ClassVar = {"width": 4, "input_size": (128, 128), "lr": 1e-3}
+
+    def __init__(
+        self,
+        schema: LandmarkSchema,
+        loss: Loss = "ic",
+        categorical: Categorical = "background-foreground",
+        weigh_foreground: bool = True,
+        width: int = 64,
+        input_size: tuple[int, int] = (256, 128),
+        sigma: float = 1.5,
+        codec: Codec = "quadratic",
+        epochs: int = 150,
+        batch_size: int = 60,
+        lr: float = 1e-2,
+        schedule: Schedule = "inverse-time",
+        augment: bool = True,
+        oracle_crop: float | None = None,
+    ) -> None:
+        super().__init__(schema)
+        self.loss_name, self.categorical, self.weigh_foreground = loss, categorical, weigh_foreground
+        self.input_size, self.sigma, self.codec = tuple(input_size), sigma, codec
+        self.epochs, self.batch_size, self.lr, self.schedule = epochs, batch_size, lr, schedule
+        self.augment, self.oracle_crop = augment, oracle_crop
+        self.network = PoseNetwork(len(schema), width)
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """One stage of about 150 epochs (Sec. IV-B)."""
+        return (Stage("train", self.epochs),)
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """The whole film, stretched; the paper's oracle crop on request."""
+        height, width = self.input_size
+        return InputSpec((height, width), augment=augmentation() if self.augment else (), oracle_crop=self.oracle_crop)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam with Keras' inverse-time decay of 1e-5 (Sec. IV-B)."""
+        return adam(self, self.lr, self.schedule)
+
+    def forward(self, image: Tensor, second: Bool[Tensor, " batch"]) -> Float[Tensor, "batch landmark height width"]:
+        """Return heatmaps of films shown in the first order or, where `second`, in the second."""
+        mirrored = torch.where(second[:, None, None, None], image.flip(-1), image)
+        equalized, inverted = equalize(mirrored), 1 - grey(mirrored)
+        order = second[:, None, None, None]
+        middle, last = torch.where(order, inverted, equalized), torch.where(order, equalized, inverted)
+        heatmap: Tensor = self.network(torch.cat([grey(mirrored), middle, last], dim=1))
+        return heatmap.float()
+
+    def _mirror(self, points: Tensor, second: Bool[Tensor, " batch"]) -> Tensor:
+        """Mirror the points of films in the second order, exchanging left and right names; its own inverse."""
+        mirrored = points[:, list(self.schema.flip_index)]
+        mirrored = torch.stack([self.input_size[1] - 1 - mirrored[..., 0], mirrored[..., 1]], dim=-1)
+        return torch.where(second[:, None, None], mirrored, points)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """IC-Loss (Eq. 17), L1 or L2 of the heatmaps."""
+        second = torch.rand(len(batch.case), device=batch.image.device) < 0.5
+        points = self._mirror(batch.points, second)
+        visible = points.isfinite().all(dim=-1)
+        height, width = self.input_size
+        truth = gaussian(points, (height // STRIDE, width // STRIDE), self.sigma, STRIDE)
+        predicted = self(batch.image, second)
+        if self.loss_name == "ic":
+            weigh = self.weigh_foreground
+            return ic_loss(predicted, truth, visible, self.categorical, weigh_foreground=weigh)
+        return (l1 if self.loss_name == "l1" else l2)(predicted, truth, visible)
+
+    def predict(self, batch: Batch) -> Prediction:
+        """Decode the heatmaps of each film in the order that its case id draws (Sec. IV-A)."""
+        second = torch.tensor([zlib.crc32(case.encode()) % 2 == 1 for case in batch.case], device=batch.image.device)
+        points = decode(self(batch.image, second), self.codec, STRIDE)
+        return Prediction(self._mirror(points, second))
+
+
+class PoseNetwork(nn.Module):
+    """Head, four Down-Sampling, Keep and four Up-Sampling modules (Fig. 1 and 2); input sides divide by 128."""
+
+    def __init__(self, landmarks: int, width: int = 64) -> None:
+        super().__init__()
+        widths = [width, 2 * width, 4 * width, 8 * width]
+        self.head = nn.Sequential(*(_conv(c, width, stride=2) for c in (3, width, width)))
+        self.down = nn.ModuleList(
+            nn.Sequential(_conv(before, after), _conv(after, after))
+            for before, after in zip([width, *widths[:-1]], widths, strict=True)
+        )
+        self.pool = nn.MaxPool2d(2)
+        self.keep = nn.Sequential(_conv(8 * width, 16 * width), _deconv(16 * width, 8 * width))
+        rising = list(reversed(widths))
+        self.up = nn.ModuleList(
+            nn.Sequential(_conv(before + after, after), _conv(after, after), _deconv(after, after))
+            for before, after in zip([8 * width, *rising[:-1]], rising, strict=True)
+        )
+        self.output = nn.Conv2d(width, landmarks, kernel_size=3, padding=1)
+
+    def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch landmark h w"]:
+        """Map a film to heatmaps at stride 4.
+
+        Raises:
+            ValueError: A side of the input does not divide by 128.
+        """
+        if image.shape[-1] % 128 or image.shape[-2] % 128:
+            raise ValueError(f"PoseNet halves its input 7 times; {tuple(image.shape[-2:])} must divide by 128.")
+        features, skips = self.head(image), []
+        for down in self.down:
+            skips.append(down(features))
+            features = self.pool(skips[-1])
+        features = self.keep(features)
+        for up in self.up:
+            features = up(torch.cat([features, skips.pop()], dim=1))
+        output: Tensor = self.output(features)
+        return output
+
+
+def _conv(before: int, after: int, stride: int = 1) -> nn.Sequential:
+    """3x3 convolution, ReLU, BatchNorm, in the paper's order."""
+    conv = nn.Conv2d(before, after, kernel_size=3, stride=stride, padding=1)
+    return nn.Sequential(conv, nn.ReLU(inplace=True), nn.BatchNorm2d(after))
+
+
+def _deconv(before: int, after: int) -> nn.Sequential:
+    """2x2 stride-2 deconvolution, ReLU, BatchNorm."""
+    return nn.Sequential(nn.ConvTranspose2d(before, after, 2, stride=2), nn.ReLU(inplace=True), nn.BatchNorm2d(after))

@@ -1,0 +1,16 @@
+"""res50: ResNet-50 coordinate regression, the heavy rival of Fard et al., IEEE Access 2022 (Table 5)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from methods.components.coordinate_regression import CoordinateRegression
+from methods.components.fard2022 import WHOLE_FILM, paper
+
+
+class Res50(CoordinateRegression):
+    """ResNet-50, global average pooling, one linear layer to 2K coordinates, trained with L2."""
+
+    paper = paper("The linear layer predicts offsets from the mean training shape; the paper is silent.", WHOLE_FILM)
+    variants: ClassVar = {"res50": {"backbone_name": "resnet50"}}
+    smoke: ClassVar = {"backbone_name": "resnet10t", "input_size": (64, 64), "lr": 1e-3}
