@@ -1,0 +1,280 @@
+"""What every landmark metric shares: its input, what it knows of the dataset, and pooling that skips missing values.
+
+A metric works in two steps. `terms` turns each case into one row of numbers; `reduce` summarises rows. Only rows are
+kept, so a bootstrap over cases is one call of `reduce` on resampled rows, with the resamples as leading dimensions.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+
+class Cases(NamedTuple):
+    """A stack of test cases with the same landmarks, everything in original-image pixels.
+
+    Attributes:
+        points: Predicted (x, y); complete wherever the truth is present.
+        target: True (x, y); NaN where missing.
+        visible: False where the truth is missing.
+        spacing: Millimetres per pixel along x and y; NaN where unknown.
+        size: Height and width of the film in pixels; NaN where unknown.
+    """
+
+    points: Float[Tensor, "case landmark 2"]
+    target: Float[Tensor, "case landmark 2"]
+    visible: Bool[Tensor, "case landmark"]
+    spacing: Float[Tensor, "case 2"]
+    size: Float[Tensor, "case 2"]
+
+
+class Anatomy(NamedTuple):
+    """What a metric has to know of a dataset.
+
+    Attributes:
+        names: Landmark names, in order.
+        groups: Vertebra to landmark indices, top to bottom; four corners are in the order TL, TR, BL, BR.
+        normalizer: The two landmarks whose true distance is the unit of the normalised error; None if there is none.
+        radii: Radii of the success detection rate, in `unit`.
+        unit: `"mm"` where the dataset's protocol knows the pixel spacing, else `"px"`.
+    """
+
+    names: tuple[str, ...]
+    groups: Mapping[str, tuple[int, ...]]
+    normalizer: tuple[int, int] | None = None
+    radii: tuple[float, ...] = ()
+    unit: Literal["mm", "px"] = "px"
+
+
+class Column(NamedTuple):
+    """One column of a leaderboard.
+
+    Attributes:
+        title: Heading for a reader.
+        unit: Unit of the values: `px`, `mm`, `%`, `deg`, `fraction`, or empty for a pure number.
+        higher_is_better: Direction of improvement.
+    """
+
+    title: str
+    unit: str
+    higher_is_better: bool
+
+
+class LandmarkMetric(Metric, ABC):
+    """Base of all landmark metrics: collects one row of terms per case and summarises the rows.
+
+    Subclasses state `title` and `requires` and write `terms`, `reduce` and `columns`.
+
+    Attributes:
+        title: Heading of the metric for a reader.
+        requires: What the metric needs, drawn from `spacing`, `groups`, `normalizer`, `radii` and `size`.
+    """
+
+    title: ClassVar[str]
+    requires: ClassVar[frozenset[str]] = frozenset()
+    full_state_update = False
+    rows: list[Tensor]
+
+    def __init__(self, anatomy: Anatomy) -> None:
+        """Store what the metric has to know of the dataset.
+
+        Args:
+            anatomy: The dataset's landmarks, groups, normaliser, radii and unit.
+
+        Raises:
+            ValueError: If the metric cannot be computed for this anatomy, or the anatomy contradicts itself.
+        """
+        super().__init__()
+        _check_anatomy(anatomy)
+        if reason := self.unsupported(anatomy):
+            raise ValueError(f"{type(self).__name__} cannot be computed: {reason}")
+        self.anatomy = anatomy
+        self.add_state("rows", default=[], dist_reduce_fx="cat")
+
+    @classmethod
+    def unsupported(cls, anatomy: Anatomy) -> str | None:
+        """Say why the metric cannot be computed for a dataset.
+
+        Args:
+            anatomy: The dataset's landmarks, groups, normaliser, radii and unit.
+
+        Returns:
+            The reason in one sentence, or None if it can be computed.
+        """
+        lacks = {
+            "spacing": (anatomy.unit != "mm", "The dataset's pixel spacing is unknown."),
+            "groups": (not anatomy.groups, "The dataset's landmarks are not grouped into vertebrae."),
+            "normalizer": (anatomy.normalizer is None, "The dataset names no pair of landmarks to normalise by."),
+            "radii": (not anatomy.radii, "The dataset names no detection radii."),
+        }
+        return next((reason for need, (lacking, reason) in lacks.items() if lacking and need in cls.requires), None)
+
+    @abstractmethod
+    def terms(self, cases: Cases) -> Float[Tensor, "case term"]:
+        """Turn each case into one row of numbers, from which `reduce` can summarise any set of cases.
+
+        Args:
+            cases: Predictions and truth in original pixels.
+
+        Returns:
+            One row per case; NaN where a number does not apply.
+        """
+
+    @abstractmethod
+    def reduce(self, terms: Float[Tensor, "*resample case term"]) -> dict[str, Float[Tensor, "*resample"]]:
+        """Summarise rows of terms.
+
+        Args:
+            terms: Rows from `terms`, with any leading batch dimensions (bootstrap resamples).
+
+        Returns:
+            Column name to value, one per leading index; NaN where no case applies.
+        """
+
+    @abstractmethod
+    def columns(self) -> dict[str, Column]:
+        """Describe what `reduce` returns.
+
+        Returns:
+            Column name to its description, in the order of display.
+        """
+
+    def update(self, cases: Cases) -> None:
+        """Add cases.
+
+        Args:
+            cases: Predictions and truth in original pixels.
+
+        Raises:
+            ValueError: If a prediction is not finite where the truth is present.
+        """
+        self.rows.append(self.terms(cases))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Summarise every case seen since the last reset.
+
+        Returns:
+            Column name to a scalar.
+        """
+        return self.reduce(dim_zero_cat(self.rows))
+
+
+def present(cases: Cases) -> Bool[Tensor, "case landmark"]:
+    """Tell which landmarks count: those whose truth is visible and finite.
+
+    Args:
+        cases: Predictions and truth in original pixels.
+
+    Returns:
+        True where the landmark is to be scored.
+
+    Raises:
+        ValueError: If a prediction is not finite there; leaving it out would reward a method for not answering.
+
+    Example:
+        >>> nan = float("nan")
+        >>> cases = Cases(
+        ...     points=torch.zeros(1, 2, 2),
+        ...     target=torch.tensor([[[1.0, 2.0], [nan, nan]]]),
+        ...     visible=torch.tensor([[True, False]]),
+        ...     spacing=torch.ones(1, 2),
+        ...     size=torch.full((1, 2), 64.0),
+        ... )
+        >>> present(cases)
+        tensor([[ True, False]])
+    """
+    counted = cases.visible & cases.target.isfinite().all(-1)
+    unanswered = (counted & ~cases.points.isfinite().all(-1)).nonzero()
+    if len(unanswered):
+        case, landmark = unanswered[0].tolist()
+        raise ValueError(
+            f"The prediction of landmark {landmark} in case {case} of the stack is "
+            f"{cases.points[case, landmark].tolist()}, not finite; every method must predict every point."
+        )
+    return counted
+
+
+def pooled_mean(values: Float[Tensor, "*resample case term"]) -> Float[Tensor, "*resample"]:
+    """Average over all cases and terms that are not NaN.
+
+    Args:
+        values: Any numbers; NaN is left out.
+
+    Returns:
+        The mean; NaN where every value is NaN.
+
+    Example:
+        >>> pooled_mean(torch.tensor([[1.0, float("nan")], [2.0, 6.0]]))
+        tensor(3.)
+    """
+    return values.flatten(-2).nanmean(-1)
+
+
+def pooled_sd(values: Float[Tensor, "*resample case term"]) -> Float[Tensor, "*resample"]:
+    """Take the population standard deviation (division by n) over all cases and terms that are not NaN.
+
+    Args:
+        values: Any numbers; NaN is left out.
+
+    Returns:
+        The standard deviation; 0 for a single value, NaN where every value is NaN.
+
+    Example:
+        >>> pooled_sd(torch.tensor([[1.0, float("nan")], [3.0, 5.0]]))
+        tensor(1.6330)
+    """
+    flat = values.flatten(-2)
+    return (flat - flat.nanmean(-1, keepdim=True)).square().nanmean(-1).sqrt()
+
+
+def pooled_median(values: Float[Tensor, "*resample case term"]) -> Float[Tensor, "*resample"]:
+    """Take the median over all cases and terms that are not NaN; of an even number, the mean of the middle two.
+
+    Args:
+        values: Any numbers; NaN is left out.
+
+    Returns:
+        The median; NaN where every value is NaN.
+
+    Example:
+        >>> pooled_median(torch.tensor([[1.0, float("nan")], [2.0, 6.0], [9.0, float("nan")]]))
+        tensor(4.)
+    """
+    ordered = values.flatten(-2).sort(-1).values  # NaN sorts last, so the numbers come first
+    count = ordered.isnan().logical_not().sum(-1, keepdim=True)
+    middle = torch.cat([(count - 1).clamp(min=0) // 2, (count // 2).clamp(max=ordered.shape[-1] - 1)], dim=-1)
+    return ordered.gather(-1, middle).mean(-1)
+
+
+def pooled_percentage(
+    hit: Bool[Tensor, "*resample case term"], known: Bool[Tensor, "*resample case term"]
+) -> Float[Tensor, "*resample"]:
+    """Give the share of hits among the known, in %.
+
+    Args:
+        hit: Whether a value counts as a hit.
+        known: Whether a value counts at all.
+
+    Returns:
+        Percentage in 0..100; NaN where nothing is known.
+
+    Example:
+        >>> pooled_percentage(torch.tensor([[True, False], [True, True]]), torch.tensor([[True, True], [False, True]]))
+        tensor(66.6667, dtype=torch.float64)
+    """
+    return 100 * (hit & known).flatten(-2).sum(-1).double() / known.flatten(-2).sum(-1)
+
+
+def _check_anatomy(anatomy: Anatomy) -> None:
+    count = len(anatomy.names)
+    used: dict[str, Any] = {f"group {name!r}": indices for name, indices in anatomy.groups.items()}
+    for owner, indices in (used | {"normalizer": anatomy.normalizer or ()}).items():
+        if outside := [index for index in indices if not 0 <= index < count]:
+            raise ValueError(f"The {owner} names landmark {outside[0]}, but there are {count}, numbered from 0.")
+    if anatomy.unit not in ("mm", "px"):
+        raise ValueError(f"The unit {anatomy.unit!r} is unknown; use 'mm' or 'px'.")
