@@ -1,0 +1,49 @@
+# Everything a user or a contributor runs. `make` alone prints this list.
+# Knobs: DATA_ROOT=dir, MATRIX=quick, STORE=runs, WORKERS=2, PYTHON=python3.12
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install lint type test smoke benchmark leaderboard
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+MATRIX ?= quick
+STORE ?= runs
+WORKERS ?= 2
+PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
+  $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$python && break; done)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest
+
+help:  ## print this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1@\2/' | column -t -s @
+
+install: $(INSTALLED)  ## create .venv and install Osteomark in it, for the GPU or for the CPU
+	@echo "Osteomark is installed in $(VENV)."
+
+lint: $(INSTALLED)  ## check style, formatting, import arrows and the measured size of functions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+	$(PYTEST) -q tests/test_style.py
+
+type: $(INSTALLED)  ## check types with mypy --strict
+	$(BIN)/mypy
+
+test: $(INSTALLED)  ## run the whole test suite, doctests included
+	$(PYTEST) -n $(WORKERS) --dist worksteal
+
+smoke: $(INSTALLED)  ## run the quick tests only, about two minutes
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not slow and not real"
+
+benchmark: $(INSTALLED)  ## train a matrix and print its leaderboards [DATA_ROOT=dir] [MATRIX=quick]
+	$(BIN)/osteomark run --matrix $(MATRIX) $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") --store "$(STORE)"
+
+leaderboard: $(INSTALLED)  ## rebuild the leaderboards from the finished runs [STORE=runs]
+	$(BIN)/osteomark leaderboard --store "$(STORE)"
+
+$(INSTALLED): pyproject.toml requirements/cpu.txt requirements/osteomark_torchvision.py requirements/osteomark_torchvision.pth
+	@bash requirements/install.sh "$(VENV)" "$(PYTHON)"
+	@touch $@

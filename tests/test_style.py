@@ -1,0 +1,112 @@
+"""The style of the five packages, measured: size of functions and modules, docstrings, annotations."""
+
+import ast
+import io
+import statistics
+import tokenize
+from collections.abc import Iterator
+from functools import cache
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGES = ("benchmark", "datamodules", "leaderboards", "methods", "metrics")
+NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Documented = ast.Module | ast.ClassDef | Function
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Every module of the packages, by its path in the repository."""
+    paths = chain.from_iterable(sorted((REPOSITORY / package).rglob("*.py")) for package in PACKAGES)
+    return {path.relative_to(REPOSITORY).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def functions() -> Iterator[tuple[str, Function]]:
+    """Every function and method, nested ones included, with the place where it is."""
+    for path, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, Function):
+                yield f"{path}:{node.lineno} {node.name}", node
+
+
+def docstring_lines(node: Documented) -> set[int]:
+    """The lines that the docstring of a module, class or function takes."""
+    first = node.body[0] if node.body else None
+    if first is None or ast.get_docstring(node, clean=False) is None:
+        return set()
+    return set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
+
+
+@cache
+def code_lines(path: str) -> set[int]:
+    """The lines of a module that hold code: no blank lines, comments or docstrings."""
+    tokens = tokenize.generate_tokens(io.StringIO((REPOSITORY / path).read_text(encoding="utf-8")).readline)
+    code = {line for t in tokens if t.type not in NO_CODE for line in range(t.start[0], t.end[0] + 1)}
+    documented = (node for node in ast.walk(modules()[path]) if isinstance(node, Documented))
+    return code.difference(*map(docstring_lines, documented))
+
+
+def function_sizes() -> dict[str, int]:
+    """Code lines of every function, from its ``def`` to its end, functions inside it included."""
+    return {
+        place: len(code_lines(place.split(":")[0]).intersection(range(node.lineno, (node.end_lineno or 0) + 1)))
+        for place, node in functions()
+    }
+
+
+def public_definitions(path: str, node: Documented) -> Iterator[tuple[str, Documented]]:
+    """A module or class and everything public in it; functions inside functions are nobody's interface."""
+    yield f"{path}:{getattr(node, 'lineno', 1)} {getattr(node, 'name', '')}", node
+    if isinstance(node, Function):
+        return
+    for child in node.body:
+        if isinstance(child, ast.ClassDef | Function) and not child.name.startswith("_"):
+            yield from public_definitions(path, child)
+
+
+def unannotated(node: Function) -> list[str]:
+    """The parameters without an annotation, and ``return`` where the result has none."""
+    arguments = node.args
+    named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+    missing = [a.arg for a in named if a and a.annotation is None and a.arg not in {"self", "cls"}]
+    return missing + ["return"] * (node.returns is None)
+
+
+def test_no_function_has_more_than_fifty_code_lines() -> None:
+    assert {place: size for place, size in function_sizes().items() if size > 50} == {}
+
+
+def test_half_of_the_functions_have_at_most_ten_code_lines() -> None:
+    assert statistics.median(function_sizes().values()) <= 10
+
+
+def test_nine_functions_in_ten_have_at_most_thirty_code_lines() -> None:
+    assert np.percentile(list(function_sizes().values()), 90) <= 30
+
+
+def test_every_module_has_fewer_than_four_hundred_lines() -> None:
+    lengths = {path: len((REPOSITORY / path).read_text(encoding="utf-8").splitlines()) for path in modules()}
+    assert {path: length for path, length in lengths.items() if length >= 400} == {}
+
+
+def test_everything_public_has_a_docstring() -> None:
+    public = chain.from_iterable(public_definitions(path, tree) for path, tree in modules().items())
+    assert [place for place, node in public if not ast.get_docstring(node)] == []
+
+
+def test_every_parameter_and_result_is_annotated() -> None:
+    missing = {place: unannotated(node) for place, node in functions()}
+    assert {place: names for place, names in missing.items() if names} == {}
+
+
+def test_the_measure_leaves_out_docstrings_comments_and_blank_lines() -> None:
+    path = "metrics/__init__.py"
+    source = (REPOSITORY / path).read_text(encoding="utf-8").splitlines()
+    counted = {source[line - 1].strip() for line in code_lines(path)}
+    assert "" not in counted
+    assert not any(line.startswith(("#", '"""')) for line in counted)
