@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import cast
 
 from methods.base import Method
 
@@ -66,4 +65,4 @@ def _only_method(module: ModuleType) -> type[Method]:
     ]
     if len(found) != 1:
         raise TypeError(f"{module.__file__} must define exactly one Method, but defines {len(found)}.")
-    return cast(type[Method], found[0])
+    return found[0]

@@ -104,7 +104,7 @@ class Method(LightningModule, ABC):
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
-        """Return the scalar training loss of the current stage; finite and differentiable also without visible points."""
+        """Return the scalar training loss of the current stage; finite with zero gradients when no point is visible."""
 
     @abstractmethod
     def predict(self, batch: Batch) -> Prediction:

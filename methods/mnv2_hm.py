@@ -1,4 +1,4 @@
-"""mnv2-hm: MobileNetV2 encoder with a deconvolution decoder, the light heatmap rival of Fard et al., IEEE Access 2022 (Table 5)."""
+"""mnv2-hm: MobileNetV2 and a deconvolution decoder, the light heatmap rival of Fard et al., IEEE Access 2022."""
 
 from __future__ import annotations
 

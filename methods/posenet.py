@@ -1,4 +1,4 @@
-"""PoseNet and IC-Loss (Fard et al., "Sagittal Cervical Spine Landmark Point Detection in X-Ray ...", IEEE Access 2022)."""
+"""PoseNet and IC-Loss (Fard et al., "Sagittal Cervical Spine Landmark Point Detection ...", IEEE Access 2022)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from methods.base import Batch, InputSpec, LandmarkSchema, Method, Prediction, Stage
 from methods.components.fard2022 import WHOLE_FILM, augmentation, paper
-from methods.components.heatmap import Codec, decode, gaussian
+from methods.components.heatmap import Codec, covariance, decode, gaussian
 from methods.components.intensity import equalize, grey
 from methods.components.losses import Categorical, ic_loss, l1, l2
 from methods.components.optim import Schedule, adam
@@ -58,14 +58,14 @@ class PoseNet(Method):
         batch_size: int = 60,
         lr: float = 1e-2,
         schedule: Schedule = "inverse-time",
-        augment: bool = True,
+        rotation: float = 45,
         oracle_crop: float | None = None,
     ) -> None:
         super().__init__(schema)
         self.loss_name, self.categorical, self.weigh_foreground = loss, categorical, weigh_foreground
         self.input_size, self.sigma, self.codec = tuple(input_size), sigma, codec
         self.epochs, self.batch_size, self.lr, self.schedule = epochs, batch_size, lr, schedule
-        self.augment, self.oracle_crop = augment, oracle_crop
+        self.rotation, self.oracle_crop = rotation, oracle_crop
         self.network = PoseNetwork(len(schema), width)
 
     @property
@@ -77,7 +77,7 @@ class PoseNet(Method):
     def input_spec(self) -> InputSpec:
         """The whole film, stretched; the paper's oracle crop on request."""
         height, width = self.input_size
-        return InputSpec((height, width), augment=augmentation() if self.augment else (), oracle_crop=self.oracle_crop)
+        return InputSpec((height, width), augment=augmentation(self.rotation), oracle_crop=self.oracle_crop)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with Keras' inverse-time decay of 1e-5 (Sec. IV-B)."""
@@ -98,6 +98,11 @@ class PoseNet(Method):
         mirrored = torch.stack([self.input_size[1] - 1 - mirrored[..., 0], mirrored[..., 1]], dim=-1)
         return torch.where(second[:, None, None], mirrored, points)
 
+    def _mirror_covariance(self, spread: Tensor, second: Bool[Tensor, " batch"]) -> Tensor:
+        """Do the same to covariances: x and y of a mirrored film go together the other way."""
+        signs = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], device=spread.device)
+        return torch.where(second[:, None, None, None], spread[:, list(self.schema.flip_index)] * signs, spread)
+
     def loss(self, batch: Batch) -> Tensor:
         """IC-Loss (Eq. 17), L1 or L2 of the heatmaps."""
         second = torch.rand(len(batch.case), device=batch.image.device) < 0.5
@@ -114,8 +119,10 @@ class PoseNet(Method):
     def predict(self, batch: Batch) -> Prediction:
         """Decode the heatmaps of each film in the order that its case id draws (Sec. IV-A)."""
         second = torch.tensor([zlib.crc32(case.encode()) % 2 == 1 for case in batch.case], device=batch.image.device)
-        points = decode(self(batch.image, second), self.codec, STRIDE)
-        return Prediction(self._mirror(points, second))
+        heatmap: Tensor = self(batch.image, second)
+        points = decode(heatmap, self.codec, STRIDE, self.sigma)
+        spread = covariance(heatmap, points, STRIDE)
+        return Prediction(self._mirror(points, second), self._mirror_covariance(spread, second))
 
 
 class PoseNetwork(nn.Module):

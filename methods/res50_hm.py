@@ -1,4 +1,4 @@
-"""res50-hm: ResNet-50 encoder with a deconvolution decoder, the heavy heatmap rival of Fard et al., IEEE Access 2022 (Table 5)."""
+"""res50-hm: ResNet-50 and a deconvolution decoder, the heavy heatmap rival of Fard et al., IEEE Access 2022."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Res50HM(DeconvHeatmap):
 
     paper = paper(
         "Heatmaps are decoded to the sub-pixel; the paper does not say how it decodes.",
-        "timm's ResNet-50 has no convolution biases, Keras' has 26,560: 29,470,685 parameters at 29 points, not 29,497,245.",
+        "timm's ResNet-50 lacks Keras' 26,560 convolution biases: 29,470,685 parameters at 29 points, not 29,497,245.",
         WHOLE_FILM,
     )
     variants: ClassVar = {"res50-hm": {"backbone_name": "resnet50"}}

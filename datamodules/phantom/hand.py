@@ -37,7 +37,7 @@ class _Ray(NamedTuple):
 
 
 _RAYS = (
-    _Ray(17, (18, 19, 20), (0.145, 0.125, 0.105), 0.215, 6.0, 5.0),
+    _Ray(17, (18, 19, 20), (0.145, 0.125, 0.105), 0.215, 8.0, 6.5),
     _Ray(16, (21, 22, 23, 24), (0.140, 0.140, 0.112, 0.090), 0.200, 4.0, 2.0),
     _Ray(15, (25, 26, 27, 28), (0.140, 0.145, 0.118, 0.095), 0.205, 0.5, 1.5),
     _Ray(14, (29, 30, 31, 32), (0.120, 0.132, 0.108, 0.090), 0.190, -3.5, 2.0),
@@ -87,7 +87,7 @@ def _frame(rng: np.random.Generator, height: int) -> tuple[_Hand, int]:
     left, right = rng.uniform(0.2, 0.45, 2) * unit
     width = round((high[0] - low[0]) * unit + left + right)
     moved = (points - low) * unit + (left, top * height)
-    hand = _Hand(moved, unit, float(rng.uniform(0.15, 1.1)), float(rng.normal(1, 0.06)), float(rng.normal(1, 0.08)))
+    hand = _Hand(moved, unit, float(rng.uniform(0.3, 1.15)), float(rng.normal(1.06, 0.06)), float(rng.normal(1, 0.08)))
     return hand, width
 
 
@@ -156,11 +156,11 @@ def _draw(film: Radiograph, hand: _Hand, outline: Points, *, strength: float = 1
     mineral = strength * (0.72 + 0.28 * min(hand.maturity, 1.0))
     film.add_bone(
         outline,
-        cortex=0.24 * mineral,
-        medulla=0.30 * mineral,
+        cortex=0.22 * mineral,
+        medulla=0.27 * mineral,
         rim=rim * hand.unit,
         texture=0.09,
-        soft=0.35 * film.unit,
+        soft=0.5 * film.unit,
     )
 
 
@@ -189,12 +189,12 @@ def _grown_bone(
         _draw(film, hand, _long_bone(profile, start, end, half_width))
         return
     towards = (end - start) / np.linalg.norm(end - start)
-    thick = (0.20 if head else 0.075) * hand.unit * (0.75 + 0.3 * hand.maturity)
-    gap = max(0.04 * (0.85 - hand.maturity), 0.008) * hand.unit
+    thick = (0.22 if head else 0.075) * hand.unit * (0.75 + 0.3 * hand.maturity)
+    gap = max(0.032 * (0.85 - hand.maturity), 0.008) * hand.unit
     centre = end - towards * thick / 2 if head else start + towards * thick / 2
     cap_width = half_width * min(0.75 + 0.4 * hand.maturity, 1.0)
     angle = float(np.degrees(np.arctan2(towards[1], towards[0])))
-    _draw(film, hand, ellipse(centre, (thick / 2, cap_width), degrees=angle, power=2.8), strength=1.05)
+    _draw(film, hand, ellipse(centre, (thick / 2, cap_width), degrees=angle, power=3.2 if head else 2.8), strength=1.05)
     cut = towards * (thick + gap)
     shaft_start, shaft_end = (start, end - cut) if head else (start + cut, end)
     _draw(film, hand, _long_bone(template.HEADLESS if head else profile, shaft_start, shaft_end, half_width))

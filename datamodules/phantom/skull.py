@@ -31,12 +31,12 @@ _READER_SD = 10.0  # official px = 1 mm, per reader and axis
 def _sample_points(rng: np.random.Generator) -> Points:
     """Landmarks of one head in the official frame: modes of growth and skeletal class, then residue, then head pose."""
     weights = np.clip(rng.normal(size=len(template.MODES)), -2.2, 2.2)
-    residue = np.clip(rng.normal(0, 8.0, (19, 2)), -16, 16)
+    residue = np.clip(rng.normal(0, 10.0, (19, 2)), -20, 20)
     residue[6:9] = residue[7]  # pogonion, menton and gnathion share one small bone
     points = template.MEAN + np.tensordot(weights, template.MODES, 1) + residue
-    centre = points.mean(axis=0)
-    scale, turn = np.clip(rng.normal(1, 0.06), 0.87, 1.13), np.clip(rng.normal(0, 4.0), -8, 8)
-    points = (points - centre) * scale @ rotation(turn).T + centre + np.clip(rng.normal(0, 40, 2), -80, 80)
+    pivot = points[3]  # the head turns in its ear rods
+    scale, turn = np.clip(rng.normal(1, 0.065), 0.86, 1.14), np.clip(rng.normal(0, 4.8), -10, 10)
+    points = (points - pivot) * scale @ rotation(turn).T + pivot + np.clip(rng.normal(0, 40, 2), -80, 80)
     points += np.maximum(60 - points.min(axis=0), 0)
     points -= np.maximum(points.max(axis=0) - (OFFICIAL_WIDTH - 60, OFFICIAL_HEIGHT - 60), 0)
     return np.asarray(points)
@@ -78,7 +78,7 @@ def _beam(film: Radiograph, head: Head) -> None:
     """Add the aluminium wedge in front of the face, the cassette's bands and uneven soft tissue."""
     u, rng = head.unit, film.rng
     ramp = np.clip((np.arange(film.width) - rng.uniform(1250, 1650) * u) / (600 * u), 0, 1) ** 2
-    film.add_field(np.broadcast_to((rng.uniform(0, 1.1) * ramp).astype(np.float32), film.depth.shape))
+    film.add_field(np.broadcast_to((rng.uniform(0, 1.8) * ramp).astype(np.float32), film.depth.shape))
     bands = np.zeros(film.width, dtype=np.float32)
     bands[round(490 * u) : round(750 * u)] = rng.uniform(-0.02, 0.06)
     film.add_field(np.broadcast_to(cv2.GaussianBlur(bands[None], (0, 0), max(5 * u, 0.5)), film.depth.shape))
@@ -129,7 +129,7 @@ def skull_film(seed: int, height: int = 512) -> Film:
         scatter=float(rng.uniform(0.08, 0.3)),
         unsharpness=float(rng.uniform(0.4, 0.8)),
         window=(float(rng.uniform(0.5, 3)), float(rng.choice([99.6, rng.uniform(94, 99.6)]))),
-        gamma=float(rng.uniform(0.75, 1.35)),
+        gamma=float(rng.uniform(0.55, 1.25)),
         black=float(rng.uniform(0.03, 0.12)),
         white=float(rng.uniform(0.85, 1.0)),
     )

@@ -100,7 +100,8 @@ def _face(film: Radiograph, head: Head, parts: dict[str, Points], look: _Look) -
     film.add_bone(parts["nasal_bone"], cortex=0.16 * bone, medulla=0.12 * bone, rim=8 * u, soft=3 * u)
     film.add_bone(parts["maxilla"], cortex=0.14 * bone, medulla=0.26 * bone, rim=9 * u, texture=0.2, soft=2 * u)
     film.add_bone(parts["palate"], cortex=0.24 * bone, medulla=0.14 * bone, rim=6 * u, texture=0.1, soft=1.5 * u)
-    film.add_bone(parts["zygoma"], cortex=0.10 * bone, medulla=0.12 * bone, rim=10 * u, soft=7 * u)
+    film.add_polygon(parts["ethmoid"], 0.16 * bone, soft=24 * u)
+    film.add_bone(parts["zygoma"], cortex=0.12 * bone, medulla=0.18 * bone, rim=10 * u, soft=7 * u)
     for name in ("turbinate_middle", "turbinate_lower"):
         film.add_tube(parts[name], 24 * u, medulla=0.14, texture=0.3, soft=10 * u)
 
@@ -111,7 +112,7 @@ def _mandible(film: Radiograph, head: Head, parts: dict[str, Points], look: _Loo
     outline = parts["mandible"]
     # The sides meet at the chin, so the far outline departs from the near one towards the ramus only.
     apart = np.clip((head.points[5, 0] - outline[:, :1]) / (300 * u), 0, 1) ** 1.5
-    film.add_bone(outline + look.far * apart, cortex=0.15 * bone, medulla=0.14 * bone, rim=12 * u, soft=5 * u)
+    film.add_bone(outline + look.far * apart, cortex=0.2 * bone, medulla=0.14 * bone, rim=12 * u, soft=4 * u)
     film.add_bone(outline, cortex=0.26 * bone, medulla=0.20 * bone, rim=13 * u, texture=0.12, soft=1.5 * u)
     film.add_bone(parts["symphysis"], cortex=0.34 * bone, medulla=0.05 * bone, rim=11 * u, texture=0.1, soft=2 * u)
 
@@ -124,7 +125,7 @@ def _fine_lines(film: Radiograph, head: Head, parts: dict[str, Points], look: _L
         *(("key_ridge", 9), ("sinus_back", 7), ("canal", 8), ("oblique", 14)),
     ]
     wisps = _wisps(film, head) + [(_bent(film, head, parts[name]), 9 * head.unit) for name in ("suture", "lambda")]
-    for names, depth, soft in ((sharp, 0.34, 1.5), (faint, 0.17, 4.0)):
+    for names, depth, soft in ((sharp, 0.34, 2.0), (faint, 0.21, 4.0)):
         curves = [(parts[name], width * head.unit) for name, width in names]
         field = _line_layer(film, curves if names is sharp else curves + wisps)
         film.add_field(cv2.GaussianBlur(field, (0, 0), max(soft * head.unit, 0.35)) * np.float32(depth * look.bone))

@@ -26,4 +26,6 @@ def backbone(name: str, weights: Weights = "none") -> tuple[nn.Module, int]:
         if weights == "none":
             raise
         raise ValueError(f"pretrained weights of {name} cannot be had here; pass weights=none. ({error})") from error
-    return model, int(model.num_features)
+    channels = model.num_features
+    assert isinstance(channels, int)
+    return model, channels

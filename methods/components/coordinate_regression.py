@@ -31,12 +31,12 @@ class CoordinateRegression(Method):
         batch_size: int = 60,
         lr: float = 1e-2,
         schedule: Schedule = "inverse-time",
-        augment: bool = True,
+        rotation: float = 45,
         weights: Weights = "none",
     ) -> None:
         super().__init__(schema)
         self.input_size, self.epochs, self.batch_size = tuple(input_size), epochs, batch_size
-        self.lr, self.schedule, self.augment, self.weights = lr, schedule, augment, weights
+        self.lr, self.schedule, self.rotation, self.weights = lr, schedule, rotation, weights
         self.backbone, channels = backbone(backbone_name, weights)
         self.head = nn.Linear(channels, 2 * len(schema))
         self.register_buffer("mean", torch.full((len(schema), 2), 0.5))
@@ -50,7 +50,7 @@ class CoordinateRegression(Method):
     def input_spec(self) -> InputSpec:
         """The whole film, stretched."""
         height, width = self.input_size
-        return InputSpec((height, width), augment=augmentation() if self.augment else ())
+        return InputSpec((height, width), augment=augmentation(self.rotation))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam."""

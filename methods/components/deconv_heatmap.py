@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from methods.base import Batch, InputSpec, LandmarkSchema, Method, Prediction, Stage
 from methods.components.backbones import Weights, backbone
 from methods.components.fard2022 import augmentation
-from methods.components.heatmap import Codec, decode, gaussian
+from methods.components.heatmap import Codec, covariance, decode, gaussian
 from methods.components.intensity import imagenet
 from methods.components.losses import l2
 from methods.components.optim import Schedule, adam
@@ -34,14 +34,14 @@ class DeconvHeatmap(Method):
         batch_size: int = 60,
         lr: float = 1e-2,
         schedule: Schedule = "inverse-time",
-        augment: bool = True,
+        rotation: float = 45,
         oracle_crop: float | None = None,
         weights: Weights = "none",
     ) -> None:
         super().__init__(schema)
         self.input_size, self.epochs, self.batch_size = tuple(input_size), epochs, batch_size
         self.sigma, self.codec, self.weights = sigma, codec, weights
-        self.lr, self.schedule, self.augment, self.oracle_crop = lr, schedule, augment, oracle_crop
+        self.lr, self.schedule, self.rotation, self.oracle_crop = lr, schedule, rotation, oracle_crop
         self.backbone, channels = backbone(backbone_name, weights)
         self.decoder = nn.Sequential(_deconv(channels, width), _deconv(width, width), _deconv(width, width))
         self.head = nn.Conv2d(width, len(schema), kernel_size=1)
@@ -55,7 +55,7 @@ class DeconvHeatmap(Method):
     def input_spec(self) -> InputSpec:
         """The whole film, stretched; the paper's oracle crop on request."""
         height, width = self.input_size
-        return InputSpec((height, width), augment=augmentation() if self.augment else (), oracle_crop=self.oracle_crop)
+        return InputSpec((height, width), augment=augmentation(self.rotation), oracle_crop=self.oracle_crop)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam."""
@@ -73,8 +73,10 @@ class DeconvHeatmap(Method):
         return l2(self(batch), truth, batch.visible)
 
     def predict(self, batch: Batch) -> Prediction:
-        """Decode the heatmaps."""
-        return Prediction(decode(self(batch), self.codec, STRIDE))
+        """Decode the heatmaps and measure their spread."""
+        heatmap: Tensor = self(batch)
+        points = decode(heatmap, self.codec, STRIDE, self.sigma)
+        return Prediction(points, covariance(heatmap, points, STRIDE))
 
 
 def _deconv(channels: int, width: int) -> nn.Sequential:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import albumentations as A  # noqa: N812  # the library's own convention
+import albumentations as A  # the library's own convention
 
 from methods.base import Paper
 
@@ -10,7 +10,7 @@ from methods.base import Paper
 def paper(*differs: str) -> Paper:
     """Return the paper's card with one method's deviations.
 
-    Its numbers are of a private cervical set, so none stands beside a row of ours; `leaderboards/reported.yaml` has them.
+    Its numbers are of a private cervical set, so none stands beside a row of ours; see `leaderboards/reported.yaml`.
     """
     return Paper(
         "Sagittal Cervical Spine Landmark Point Detection in X-Ray Using Deep Convolutional Neural Networks",
@@ -24,9 +24,9 @@ def paper(*differs: str) -> Paper:
 WHOLE_FILM = "The whole film is read; the paper crops every film to its true landmarks (oracle_crop=0.0 does so here)."
 
 
-def augmentation() -> tuple[A.BasicTransform, ...]:
-    """Rotation by up to 45 degrees, contrast and brightness (Sec. IV-B; the paper gives no other limits)."""
+def augmentation(rotation: float) -> tuple[A.BasicTransform, ...]:
+    """Rotation by up to `rotation` degrees (45 in Sec. IV-B), contrast and brightness (limits not given there)."""
     return (
-        A.Rotate(limit=(-45, 45), p=0.5),
+        A.Rotate(limit=(-rotation, rotation), p=0.5),
         A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5),
     )

@@ -1,4 +1,4 @@
-"""Gaussian heatmaps and their decoding, on one grid.
+"""Gaussian heatmaps, their decoding and their spread, on one grid.
 
 A heatmap pixel h stands for the network pixel (h + .5) * stride - .5, so that encoding and decoding agree to the
 sub-pixel at every stride.
@@ -6,14 +6,18 @@ sub-pixel at every stride.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+import math
+from typing import Final, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import conv2d
 
-Codec = Literal["argmax", "quadratic", "soft-argmax"]
+Codec = Literal["argmax", "quadratic", "dark", "soft-argmax"]
 CODECS: tuple[Codec, ...] = get_args(Codec)
+NOISE: Final = 0.1
+"""What of a map stays below this share of its peak is noise to `covariance`."""
 
 
 def to_heatmap_grid(points: Float[Tensor, "... 2"], stride: float) -> Float[Tensor, "... 2"]:
@@ -46,31 +50,94 @@ def gaussian(
 
 
 def decode(
-    heatmap: Float[Tensor, "batch landmark height width"], codec: Codec, stride: float = 1
+    heatmap: Float[Tensor, "batch landmark height width"], codec: Codec, stride: float = 1, sigma: float = 1.5
 ) -> Float[Tensor, "batch landmark 2"]:
     """Find each map's landmark in network pixels.
 
     Args:
         heatmap: One map per landmark, high at the landmark.
-        codec: `argmax` takes the highest pixel; `quadratic` adds one Newton step on the log-map (exact for a Gaussian;
-            Zhang et al., "Distribution-aware coordinate representation", CVPR 2020, Eq. 7, without its smoothing);
-            `soft-argmax` takes the centroid of the positive part in a window round the highest pixel.
+        codec: `argmax` takes the highest pixel; `quadratic` adds one Newton step on the log-map, exact for a Gaussian;
+            `dark` smooths the map before that, as the targets were (Zhang et al., "Distribution-aware coordinate
+            representation for human pose estimation", CVPR 2020); `soft-argmax` takes the centroid of the positive part
+            in a window of four sigma round the highest pixel.
         stride: Network pixels per heatmap pixel.
+        sigma: The targets' standard deviation in heatmap pixels.
 
     Raises:
         ValueError: The codec is unknown.
     """
-    heatmap = heatmap.float()
+    heatmap = _smooth(heatmap.float(), sigma) if codec == "dark" else heatmap.float()
     peak = _peak(heatmap)
     if codec == "argmax":
         points = peak.to(heatmap.dtype)
-    elif codec == "quadratic":
+    elif codec in ("quadratic", "dark"):
         points = peak + _newton_step(heatmap, peak)
     elif codec == "soft-argmax":
-        points = _window_centroid(heatmap, peak)
+        points = _window_centroid(heatmap, peak, radius=math.ceil(4 * sigma))
     else:
         raise ValueError(f"there is no codec {codec!r}; choose one of {', '.join(CODECS)}.")
     return from_heatmap_grid(points, stride)
+
+
+def covariance(
+    heatmap: Float[Tensor, "batch landmark height width"], points: Float[Tensor, "batch landmark 2"], stride: float = 1
+) -> Float[Tensor, "batch landmark 2 2"]:
+    """Measure each map's spread about its decoded point, in square network pixels.
+
+    A pixel weighs what it rises above a tenth of the map's peak, so that noise does not count; the part of a Gaussian's
+    second moments that is lost thereby is put back. So a Gaussian map, isotropic or not, gives its own covariance, and
+    a second mode or a point beside the peak adds to it. A map without a positive peak counts as uniform. The result
+    is positive definite: no variance is below that of a uniform heatmap pixel, stride^2 / 12.
+
+    Args:
+        heatmap: One map per landmark, high at the landmark.
+        points: The maps' landmarks in network pixels, as `decode` returns them.
+        stride: Network pixels per heatmap pixel.
+    """
+    weight = _share_above_noise(heatmap.float())
+    columns, rows = (torch.arange(side, device=heatmap.device) for side in (heatmap.shape[-1], heatmap.shape[-2]))
+    centre = to_heatmap_grid(points.float(), stride)
+    across, down = columns - centre[..., :1], rows - centre[..., 1:]
+    xx = (weight.sum(dim=-2) * across**2).sum(dim=-1)
+    yy = (weight.sum(dim=-1) * down**2).sum(dim=-1)
+    xy = ((weight * across[..., None, :]).sum(dim=-1) * down).sum(dim=-1)
+    moments = torch.stack([xx, xy, xy, yy], dim=-1).unflatten(-1, (2, 2)) / _kept_moment(NOISE)
+    return _lift(moments, low=1 / 12) * stride**2
+
+
+def _share_above_noise(heatmap: Float[Tensor, "batch landmark height width"]) -> Tensor:
+    """Return weights that sum to 1: a map over its peak, less `NOISE`; the same everywhere where nothing is positive."""
+    peak = heatmap.amax(dim=(-2, -1), keepdim=True)
+    weight = torch.where(peak > 0, (heatmap / peak - NOISE).clamp(min=0), 1.0)
+    return weight / weight.sum(dim=(-2, -1), keepdim=True)
+
+
+def _kept_moment(share: float) -> float:
+    """Return the share of a 2-D Gaussian's second moments that stays when `share` of its height is taken off it.
+
+    With u half the squared Mahalanobis distance it is the mean of u under the weight exp(-u) - share over
+    0 <= u <= -ln share; without the cut that mean is 1.
+    """
+    end = -math.log(share)
+    return (1 - share * (1 + end + end**2 / 2)) / (1 - share * (1 + end))
+
+
+def _lift(matrix: Float[Tensor, "... 2 2"], low: float) -> Tensor:
+    """Add to the diagonal of symmetric matrices what their smaller eigenvalue lacks to `low`."""
+    xx, xy, yy = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 1, 1]
+    smaller = (xx + yy - torch.hypot(xx - yy, 2 * xy)) / 2
+    return matrix + (low - smaller).clamp(min=0)[..., None, None] * torch.eye(2, device=matrix.device)
+
+
+def _smooth(heatmap: Float[Tensor, "batch landmark height width"], sigma: float) -> Tensor:
+    """Convolve with a Gaussian, in full precision under autocast too."""
+    radius = math.ceil(4 * sigma)
+    offsets = torch.arange(-radius, radius + 1, device=heatmap.device, dtype=heatmap.dtype)
+    kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
+    kernel = kernel / kernel.sum()
+    with torch.autocast(heatmap.device.type, enabled=False):
+        smoothed = conv2d(heatmap.flatten(0, 1)[:, None], kernel.view(1, 1, -1, 1), padding=(radius, 0))
+        return conv2d(smoothed, kernel.view(1, 1, 1, -1), padding=(0, radius)).view_as(heatmap)
 
 
 def _peak(heatmap: Float[Tensor, "batch landmark height width"]) -> Tensor:
@@ -105,7 +172,7 @@ def _newton_step(heatmap: Float[Tensor, "batch landmark height width"], peak: Te
     return torch.where(maximum[..., None], step, 0.0).clamp(-1, 1)
 
 
-def _window_centroid(heatmap: Float[Tensor, "batch landmark height width"], peak: Tensor, radius: int = 6) -> Tensor:
+def _window_centroid(heatmap: Float[Tensor, "batch landmark height width"], peak: Tensor, radius: int) -> Tensor:
     weight = _patch(heatmap, peak, radius).nan_to_num(0.0).clamp(min=0)
     offsets = torch.arange(-radius, radius + 1, device=heatmap.device, dtype=heatmap.dtype)
     total = weight.sum(dim=(-2, -1)).clamp(min=1e-10)

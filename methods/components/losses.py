@@ -1,7 +1,7 @@
 """Losses, one function each, every one over visible landmarks only.
 
-All take the predicted and true heatmaps (or points) of a batch and `visible`; a batch without a visible landmark costs 0
-and gives zero gradients. Missing landmarks may be NaN in the truth: they are left out before anything is computed.
+All take the predicted and true heatmaps (or points) of a batch and `visible`; a batch without a visible landmark costs
+0 and gives zero gradients. Missing landmarks may be NaN in the truth: they are left out before anything is computed.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ def l1(predicted: Float[Tensor, "batch landmark ..."], truth: Tensor, visible: V
     return _mean((predicted[visible] - truth[visible]).abs())
 
 
-def background_piece(error: Float[Tensor, "..."], phi: float = 0.5, alpha: float = 0.5) -> Float[Tensor, "..."]:
+def background_piece(error: Float[Tensor, ...], phi: float = 0.5, alpha: float = 0.5) -> Float[Tensor, ...]:
     """Eq. 6 of Fard et al. 2022: quadratic, weaker below `phi`; C1 = (alpha - 1) phi^2 joins the pieces."""
     c1 = (alpha - 1) * phi**2
     return torch.where(error > phi, error**2 + c1, alpha * error**2)
 
 
-def foreground_piece(error: Float[Tensor, "..."], phi: float = 0.5) -> Float[Tensor, "..."]:
+def foreground_piece(error: Float[Tensor, ...], phi: float = 0.5) -> Float[Tensor, ...]:
     """Eq. 8 of Fard et al. 2022: linear below `phi`, quadratic above; C2 = phi - phi^2 joins the pieces."""
     c2 = phi - phi**2
     return torch.where(error > phi, error**2 + c2, error)
 
 
 def core_piece(
-    error: Float[Tensor, "..."], phi1: float = 0.5, phi2: float = 0.05, beta: float = 4.0
-) -> Float[Tensor, "..."]:
+    error: Float[Tensor, ...], phi1: float = 0.5, phi2: float = 0.05, beta: float = 4.0
+) -> Float[Tensor, ...]:
     """Eq. 10 of Fard et al. 2022: linear below `phi2`, logarithmic to `phi1`, quadratic above, continuous by C3, C4."""
     c3 = phi2 - beta * math.log1p(phi2)
     c4 = beta * math.log1p(phi1) + c3 - phi1**2
@@ -105,3 +105,52 @@ def ic_loss(
         charged = region & ~classified if position < under_omega else region
         total = torch.where(charged, piece, total)
     return _mean(total)
+
+
+def ewc(predicted: Heatmaps, truth: Heatmaps, visible: Visible, alpha: float = 40.0) -> Float[Tensor, ""]:
+    """Exponential Weighted Center loss, Eq. 3 of Ao and Wu, FARNet, 2023: mean of (y - p)^2 alpha^y.
+
+    Args:
+        predicted: Predicted heatmaps p.
+        truth: Unit-height Gaussian heatmaps y.
+        visible: Which maps count.
+        alpha: Weight of a landmark's own pixel; the background's is 1.
+
+    Example:
+        >>> ewc(torch.zeros(1, 1, 1, 2), torch.tensor([[[[1.0, 0.5]]]]), torch.tensor([[True]]), alpha=4.0)
+        tensor(2.2500)
+    """
+    true = truth[visible]
+    return _mean((predicted[visible] - true) ** 2 * alpha**true)
+
+
+def adaptive_wing(
+    predicted: Heatmaps,
+    truth: Heatmaps,
+    visible: Visible,
+    omega: float = 14.0,
+    theta: float = 0.5,
+    epsilon: float = 1.0,
+    alpha: float = 2.1,
+) -> Float[Tensor, ""]:
+    """Adaptive Wing loss, Eq. 3 of Wang et al., ICCV 2019, without its weighted loss map.
+
+    With the error d = |y - p| and the exponent e = alpha - y, a pixel costs omega ln(1 + (d / epsilon)^e) below theta
+    and A d - C above, where A and C make value and slope continuous at theta.
+
+    Args:
+        predicted: Predicted heatmaps p.
+        truth: Unit-height Gaussian heatmaps y.
+        visible: Which maps count.
+        omega: Height of the logarithmic piece.
+        theta: Error at which the linear piece begins.
+        epsilon: Error scale of the logarithmic piece.
+        alpha: Above 2, so that the exponent stays above 1 and the loss smooth at 0.
+    """
+    true = truth[visible]
+    error, exponent = (predicted[visible] - true).abs(), alpha - true
+    power = (theta / epsilon) ** exponent
+    slope = omega * exponent * power / theta / (1 + power)
+    offset = theta * slope - omega * torch.log1p(power)
+    logarithmic = omega * torch.log1p((error / epsilon) ** exponent)
+    return _mean(torch.where(error < theta, logarithmic, slope * error - offset))

@@ -21,10 +21,9 @@ def read_reader(path: Path) -> tuple[np.ndarray, list[int]]:
     return np.array([[int(v) for v in line.split(",")] for line in lines[:19]]), [int(v) for v in lines[19:]]
 
 
-def is_dark_bone(film: Film, inside: np.ndarray, outside: np.ndarray) -> bool:
-    x, y = inside.astype(int)
-    u, v = outside.astype(int)
-    return bool(film.image[y - 2 : y + 3, x - 2 : x + 3].mean() <= film.image[v - 2 : v + 3, u - 2 : u + 3].mean())
+def grey(film: Film, at: np.ndarray) -> float:
+    x, y = np.round(at).astype(int)
+    return float(film.image[y - 2 : y + 3, x - 2 : x + 3].mean())
 
 
 @pytest.mark.parametrize("name", FILMS)
@@ -56,7 +55,7 @@ def test_a_film_of_twice_the_height_shows_the_same_anatomy(name: str) -> None:
     draw = FILMS[name][0]
     small, large = draw(5, 240), draw(5, 480)
     scale = np.array(large.image.shape[::-1]) / small.image.shape[::-1]
-    np.testing.assert_allclose((small.points + 0.5) * scale - 0.5, large.points, atol=1.0)
+    np.testing.assert_allclose((small.points + 0.5) * scale - 0.5, large.points, atol=2.0)  # widths are whole pixels
 
 
 @settings(max_examples=25, deadline=None)
@@ -87,10 +86,12 @@ def test_a_hand_is_a_left_one_with_ordered_joints(seed: int) -> None:
 def test_the_skull_landmarks_sit_on_the_edges_that_define_them() -> None:
     for seed in SEEDS:
         film = skull_film(seed, 480)
-        smooth = cv2.GaussianBlur(film.image, (0, 0), 1.5).astype(float)
-        below = film.points[7] + (0, 12)  # tissue under menton against bone above it
-        above = film.points[7] - (0, 5)
-        assert smooth[int(above[1]), int(above[0])] > smooth[int(below[1]), int(below[0])]
+        menton, gonion = film.points[7], film.points[9]
+        assert grey(film, menton - (0, 5)) > grey(film, menton + (0, 8))
+        inwards = (film.points[10] - gonion) / np.linalg.norm(film.points[10] - gonion)
+        assert grey(film, gonion + 4 * inwards) > grey(film, gonion - 12 * inwards)
+        for lip in (12, 13, 15):  # skin against the air in front of it
+            assert grey(film, film.points[lip] - (4, 0)) > grey(film, film.points[lip] + (8, 0))
 
 
 def test_the_finger_tips_are_bone_inside_the_skin() -> None:
@@ -99,7 +100,7 @@ def test_the_finger_tips_are_bone_inside_the_skin() -> None:
         for tip in (24, 28, 32, 36):
             back = film.points[tip] - film.points[tip - 1]
             away = back / np.linalg.norm(back)
-            assert not is_dark_bone(film, film.points[tip] - 4 * away, film.points[tip] + 30 * away)
+            assert grey(film, film.points[tip] - 4 * away) > grey(film, film.points[tip] + 9 * away)
 
 
 def test_isbi_files_have_the_official_names_and_frame(tmp_path: Path) -> None:

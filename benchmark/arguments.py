@@ -1,0 +1,84 @@
+"""A command line from functions: the signature gives the arguments, the docstring their help.
+
+Parameters before `*` are positional, the others are options: `data_root: Path` is `--data-root PATH`, a `bool` is a
+flag, a `list` takes several values, a `Literal` is a choice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Union
+
+from docstring_parser import parse
+
+Command = Callable[..., int]
+Commands = Mapping[str, "Command | Commands"]
+
+
+def build_parser(commands: Commands, **options: Any) -> argparse.ArgumentParser:  # noqa: ANN401  # argparse's own
+    """Return the parser of a tree of commands; the chosen function is the namespace's `command`.
+
+    Args:
+        commands: Name -> function, or -> a further tree.
+        options: Of `argparse.ArgumentParser`.
+    """
+    parser = argparse.ArgumentParser(**options)
+    _add_commands(parser, commands)
+    return parser
+
+
+def call(arguments: argparse.Namespace) -> int:
+    """Call the chosen function with its arguments and return its exit code."""
+    given = vars(arguments)
+    command: Command = given["command"]
+    return command(**{name: given[name] for name in inspect.signature(command).parameters})
+
+
+def _add_commands(parser: argparse.ArgumentParser, commands: Commands) -> None:
+    choices = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, command in commands.items():
+        if isinstance(command, Mapping):
+            _add_commands(choices.add_parser(name, help=f"{', '.join(command)}; see osteomark {name} --help"), command)
+            continue
+        text = parse(inspect.getdoc(command) or "")
+        sub = choices.add_parser(name, help=text.short_description, description=text.short_description)
+        sub.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
+        sub.set_defaults(command=command)
+        hints = typing.get_type_hints(command)
+        helps = {item.arg_name: " ".join((item.description or "").split()) for item in text.params}
+        for parameter in inspect.signature(command).parameters.values():
+            _add_argument(sub, parameter, hints[parameter.name], helps.get(parameter.name, ""))
+
+
+def _add_argument(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: object, text: str) -> None:
+    option = parameter.kind is parameter.KEYWORD_ONLY
+    names = [f"--{parameter.name.replace('_', '-')}"] if option else [parameter.name]
+    settings: dict[str, Any] = {"help": text.replace("%", "%%"), "default": parameter.default}
+    if hint is bool:
+        parser.add_argument(*names, **settings, action="store_true")
+        return
+    several = typing.get_origin(hint) is list
+    settings |= _values(typing.get_args(hint)[0] if several else hint)
+    if several:
+        settings["nargs"] = "+" if option else "*"
+    if option:
+        settings["metavar"] = parameter.name.split("_")[-1].upper()
+        if parameter.default not in (None, parameter.empty) and not several:
+            settings["help"] += f" Default: {parameter.default}."
+    if parameter.default is parameter.empty:
+        del settings["default"]
+        settings |= {"required": True} if option else {}
+    parser.add_argument(*names, **settings)
+
+
+def _values(hint: object) -> dict[str, Any]:
+    """Return how one value of a type is read."""
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    if typing.get_origin(hint) is typing.Literal:
+        return {"choices": typing.get_args(hint)}
+    return {"type": hint}

@@ -1,0 +1,184 @@
+"""What the benchmark hangs on Lightning's Trainer: curves, seeds that survive a resume, and collected predictions."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from lightning import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from benchmark.cell import Cell
+from benchmark.progress import Progress, Report
+from benchmark.store import PREDICTIONS, write_atomically
+from datamodules.base import LandmarkDataModule
+from methods.base import MONITOR, Batch, Prediction
+
+COVARIANCE = {"cov_xx": (0, 0), "cov_xy": (0, 1), "cov_yy": (1, 1)}
+
+
+class History(Callback):
+    """Keeps one row per epoch, writes them all after each, and reports them.
+
+    The rows travel in the checkpoint, so that after a resume `history.csv` has every epoch once, and the time that
+    earlier attempts trained counts.
+
+    Args:
+        path: The CSV file.
+        epochs: Planned, over all stages.
+        report: Told after every epoch.
+    """
+
+    def __init__(self, path: Path, epochs: int, report: Report) -> None:
+        self.path, self.epochs, self.report = path, epochs, report
+        self.rows: list[dict[str, float]] = []
+        self._before, self._start, self._told = 0.0, 0.0, 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Spent in training so far."""
+        return self.rows[-1]["seconds"] if self.rows else 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the rows of an earlier attempt."""
+        self.rows = state_dict["rows"]
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._before, self._start = self.seconds, time.perf_counter()
+        self.report(Progress("training", len(self.rows), self.epochs))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Report the part of the epoch that is done, once a second."""
+        now = time.perf_counter()
+        if now - self._told > 1:
+            self._told = now
+            share = (batch_idx + 1) / max(1, trainer.num_training_batches)
+            self.report(Progress("training", len(self.rows) + share, self.epochs))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add the epoch's row; an epoch that a resume ends a second time replaces its own."""
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        row = {
+            "stage": float(getattr(pl_module, "stage", 0)),
+            "epoch": float(trainer.current_epoch),
+            "train/loss": metrics.get("train/loss", float("nan")),
+            MONITOR: metrics.get(MONITOR, float("nan")),
+            "lr": float(trainer.optimizers[0].param_groups[0]["lr"]) if trainer.optimizers else float("nan"),
+            "seconds": self._before + time.perf_counter() - self._start,
+        }
+        self.rows.append(row)
+        write_atomically(self.path, lambda path: pd.DataFrame(self.rows).to_csv(path, index=False))
+        self.report(Progress("training", len(self.rows), self.epochs, row["train/loss"], row[MONITOR]))
+
+
+class EpochSeed(Callback):
+    """Seeds every epoch from the cell's seed, the stage and the epoch: a resumed run draws what it would have drawn.
+
+    Args:
+        seed: The cell's.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seed all generators of this process."""
+        text = f"{self.seed} {getattr(pl_module, 'stage', 0)} {trainer.current_epoch}"
+        seed_everything(zlib.crc32(text.encode()), verbose=False)
+
+
+def checkpoints(folder: Path, stage: int, *, choose: bool) -> list[ModelCheckpoint]:
+    """Return the callbacks that keep a stage's last epoch and, to `choose` from, its best one's weights."""
+    last = ModelCheckpoint(
+        folder, f"stage{stage}", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True
+    )
+    best = ModelCheckpoint(
+        folder, "best", monitor=MONITOR, save_top_k=1, enable_version_counter=False, save_weights_only=True
+    )
+    return [best, last] if choose else [last]
+
+
+class Collector(Callback):
+    """Keeps what `predict` answers, with the truth from the inventory, and writes it as the raw result.
+
+    Args:
+        data: The datamodule that is predicted.
+    """
+
+    def __init__(self, data: LandmarkDataModule) -> None:
+        self.data = data
+        self.test_sets = tuple(data.split.tests)
+        self.frames: list[pd.DataFrame] = []
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: tuple[Batch, Prediction],
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep one row per case and landmark."""
+        _, prediction = outputs
+        points = prediction.points.double().cpu().numpy()
+        spread = prediction.covariance
+        covariance = np.full((*points.shape, 2), np.nan) if spread is None else spread.double().cpu().numpy()
+        for name, point, cov in zip(batch.case, points, covariance, strict=True):
+            self.frames.append(self._rows(self.test_sets[dataloader_idx], name, point, cov))
+
+    def _rows(self, test_set: str, name: str, points: np.ndarray, covariance: np.ndarray) -> pd.DataFrame:
+        case = self.data.inventory.cases[name]
+        columns: dict[str, Any] = {
+            "test_set": test_set,
+            "case": name,
+            "landmark": list(self.data.schema.names),
+            "x": points[:, 0],
+            "y": points[:, 1],
+            "true_x": case.points[:, 0].astype(np.float64),
+            "true_y": case.points[:, 1].astype(np.float64),
+            "visible": case.visible,
+            "spacing_x": float(case.spacing[0]),
+            "spacing_y": float(case.spacing[1]),
+            "height": case.size[0],
+            "width": case.size[1],
+        }
+        columns |= {column: covariance[:, i, j] for column, (i, j) in COVARIANCE.items()}
+        return pd.DataFrame(columns)
+
+    def write(self, folder: Path, cell: Cell) -> None:
+        """Write `predictions.parquet`, the cell's key in its metadata.
+
+        Raises:
+            RuntimeError: The method did not answer a test case with finite points.
+        """
+        table = pd.concat(self.frames, ignore_index=True)
+        _refuse_gaps(table, (case for cases in self.data.split.tests.values() for case in cases))
+        arrow = pa.Table.from_pandas(table, preserve_index=False)
+        key = {name: str(getattr(cell, name)) for name in ("dataset", "protocol", "split", "variant", "seed")}
+        arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **key})
+        write_atomically(folder / PREDICTIONS, lambda path: pq.write_table(arrow, path, compression="zstd"))
+
+
+def _refuse_gaps(table: pd.DataFrame, cases: Iterable[str]) -> None:
+    missing = set(cases) - set(table["case"])
+    broken = table.loc[~np.isfinite(table[["x", "y"]]).all(axis=1) & table["visible"], "case"]
+    if missing or len(broken):
+        raise RuntimeError(
+            f"{len(missing)} test cases have no prediction and {broken.nunique()} have points that are not finite, "
+            f"{next(iter(sorted(missing) or broken))} for one; the training has probably diverged."
+        )

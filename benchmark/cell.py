@@ -1,0 +1,127 @@
+"""What one training run is: the frozen key of a cell, and the path it has in the store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+HASH_LENGTH = 8
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much training a run may use; part of the run's key, and shown beside every number.
+
+    Args:
+        name: `paper` where the method trains as published, otherwise what it is (`reduced`, `smoke`).
+        epochs: Every stage of a method trains this many epochs; None trains the method's own stages.
+        train_cases: Only the first so many training cases are used; None uses all.
+        precision: Lightning's name for the arithmetic, or `auto`: bf16-mixed where the machine is made for it.
+        workers: Loader processes; they draw random numbers of their own, so they belong to the key.
+
+    Raises:
+        ValueError: A count is not positive.
+    """
+
+    name: str = "paper"
+    epochs: int | None = None
+    train_cases: int | None = None
+    precision: str = "32-true"
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the counts."""
+        for key, low in (("epochs", 1), ("train_cases", 1), ("workers", 0)):
+            value = getattr(self, key)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < low):
+                raise ValueError(f"budget.{key} is {value!r}; give a whole number of at least {low}.")
+
+    @property
+    def label(self) -> str:
+        """The budget as leaderboards name it.
+
+        Example:
+            >>> Budget("reduced", epochs=12, train_cases=100).label
+            'reduced (12 epochs/stage, 100 training films)'
+        """
+        limits = [
+            f"{self.epochs} epochs/stage" if self.epochs else "",
+            f"{self.train_cases} training films" if self.train_cases else "",
+            "" if self.precision == "32-true" else self.precision,
+        ]
+        details = ", ".join(filter(None, limits))
+        return f"{self.name} ({details})" if details else self.name
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method variant x dataset x protocol x split x seed.
+
+    Args:
+        dataset: The datamodule's name.
+        protocol: The protocol's name.
+        split: The name of one of the protocol's splits.
+        method: The method's name.
+        variant: The name of one of the method's variants.
+        seed: Seeds everything, before anything is constructed.
+        hparams: Every effective hyper-parameter as sorted (name, value): the signature's defaults, under the variant's
+            values, under the matrix' overrides. So a changed default changes the key.
+        budget: How much training the run may use.
+    """
+
+    dataset: str
+    protocol: str
+    split: str
+    method: str
+    variant: str
+    seed: int = 0
+    hparams: tuple[tuple[str, Any], ...] = ()
+    budget: Budget = field(default_factory=Budget)
+
+    def __str__(self) -> str:
+        """Return a short name for logs."""
+        return f"{self.dataset}/{self.protocol}/{self.split}/{self.variant}/seed{self.seed}"
+
+    @property
+    def config(self) -> str:
+        """A short hash of hyper-parameters and budget: the same for all splits and seeds of a leaderboard row."""
+        return _hash({"method": self.method, "hparams": self.hparams, "budget": asdict(self.budget)})
+
+    def key(self, fingerprint: str) -> str:
+        """Return a short hash of every hyper-parameter, the budget and the data's fingerprint."""
+        return _hash({"cell": asdict(self), "data": fingerprint})
+
+    def path(self, fingerprint: str) -> Path:
+        """Return the run's folder relative to the store."""
+        name = f"seed{self.seed}-{self.key(fingerprint)}"
+        return Path(self.dataset, self.protocol, self.split, self.variant, name)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the cell as `run.json` holds it."""
+        return asdict(self) | {"hparams": dict(self.hparams), "config": self.config}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Cell:
+        """Return the cell that `as_json` wrote."""
+        rest = {key: value for key, value in stored.items() if key not in ("config", "hparams", "budget")}
+        hparams = tuple(sorted((name, freeze(value)) for name, value in stored["hparams"].items()))
+        return cls(**rest, hparams=hparams, budget=Budget(**stored["budget"]))
+
+
+def freeze(value: Any) -> Any:  # noqa: ANN401  # a hyper-parameter is what a method's signature says
+    """Return a value read from YAML or JSON with its lists as tuples.
+
+    Example:
+        >>> freeze([1, [2, 3]])
+        (1, (2, 3))
+    """
+    return tuple(freeze(item) for item in value) if isinstance(value, (list, tuple)) else value
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]

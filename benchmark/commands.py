@@ -1,0 +1,291 @@
+"""What the commands of `osteomark` do. Heavy libraries are imported by the commands that need them."""
+
+from __future__ import annotations
+
+import json as to_json
+import logging
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmark.cell import Cell
+from benchmark.store import LOG, RunRecord, RunStore
+
+if TYPE_CHECKING:
+    from benchmark.engines import Job
+    from benchmark.training import Context
+    from methods.base import Method
+
+INTERRUPTED = 130
+TEMPLATE = Path(__file__).parent / "templates" / "method.txt"
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def run(
+    *,
+    matrix: str = "quick",
+    data_root: Path | None = None,
+    store: Path = Path("runs"),
+    slots: int | None = None,
+    plugin: list[Path] = [],  # noqa: B006  # never changed
+    methods: list[str] = [],  # noqa: B006
+    datasets: list[str] = [],  # noqa: B006
+    seeds: list[int] = [],  # noqa: B006
+    epochs: int | None = None,
+    allow_missing: bool = False,
+    wandb: bool = False,
+    force: bool = False,
+) -> int:
+    """Train a matrix of methods and datasets; what is finished is not run again.
+
+    Args:
+        matrix: One of the package's matrices (quick, real-quick, smoke), or a YAML file.
+        data_root: Folder with the datasets' folders; without it phantoms are written and used.
+        store: Folder for the runs.
+        slots: Cells at a time; one per GPU, or one that uses all cores, if not given.
+        plugin: Python files with methods of your own.
+        methods: Run these instead of the matrix' methods.
+        datasets: Run these instead of the matrix' datasets.
+        seeds: Run these instead of the matrix' seeds.
+        epochs: Train every stage so many epochs.
+        allow_missing: Go on without the cases whose files are missing or unreadable.
+        wandb: Track with Weights & Biases, offline without a key; with a key runs are tracked anyway.
+        force: Run finished cells again.
+    """
+    from benchmark import data
+    from benchmark.matrix import Matrix
+    from benchmark.training import Context
+
+    chosen = Matrix.load(matrix).narrow(methods, datasets, seeds, epochs)
+    known = _datasets()
+    cells = chosen.cells(_methods(plugin), known)
+    roots = {}
+    for name in dict.fromkeys(cell.dataset for cell in cells):
+        if data_root is None:
+            console.print(f"[dim]phantom of {name}: {data.PHANTOMS / name}[/]")
+            roots[name] = data.write_phantom(name, known[name], data.PHANTOMS)
+        else:
+            roots[name] = data.locate(name, known[name], data_root)
+    files = tuple(path.resolve() for path in plugin)
+    context = Context(store, roots, data.CACHE, files, allow_missing, "wandb" if wandb else "auto")
+    return _run_jobs(_check(cells, context), context, slots, force=force)
+
+
+def _check(cells: Sequence[Cell], context: Context) -> list[Job]:
+    """Read every dataset once before anything is trained, so that bad data stops nothing half-way."""
+    from benchmark.engines import Job
+
+    fingerprints: dict[tuple[str, str, str], str] = {}
+    told: set[str] = set()
+    for cell in cells:
+        key = (cell.dataset, cell.protocol, cell.split)
+        if key in fingerprints:
+            continue
+        data = context.datamodule(cell)
+        fingerprints[key] = data.fingerprint
+        if cell.dataset not in told:
+            told.add(cell.dataset)
+            _introduce(cell.dataset, data.root, data.inventory)
+    return [Job(cell, fingerprints[cell.dataset, cell.protocol, cell.split]) for cell in cells]
+
+
+def _introduce(name: str, root: Path, found: Any) -> None:  # noqa: ANN401
+    notes = [f"{len(found.cases)} films in {root}"]
+    absent = len(found.missing) + len(found.unreadable)
+    notes += [f"{absent} files missing or unreadable, their cases left out"] if absent else []
+    notes += [f"{len(found.oddities)} odd labels kept (osteomark data check {name})"] if found.oddities else []
+    console.print(f"{name}: {', '.join(notes)}")
+    for note in found.notes:
+        console.print(f"  {note}", markup=False)
+
+
+def _run_jobs(jobs: Sequence[Job], context: Context, slots: int | None, *, force: bool) -> int:
+    from benchmark.engines import LocalEngine, local_slots
+    from benchmark.progress import Board
+
+    store = RunStore(context.store)
+    if force:
+        for job in jobs:
+            shutil.rmtree(store.path(*job), ignore_errors=True)
+    open_jobs = [job for job in jobs if not store.is_done(*job)]
+    places = local_slots(slots)
+    where = "GPU" if places[0].device is not None else f"{places[0].threads} threads"
+    console.print(f"{len(jobs)} cells, {len(jobs) - len(open_jobs)} finished before; {len(places)} x {where}")
+    records = []
+    try:
+        with Board([job.cell for job in open_jobs], len(places), console) as board:
+            for record in LocalEngine(places).run(open_jobs, context, lambda job, at: board.watch(job.cell, at)):
+                records.append(record)
+                board.finish(record)
+    except KeyboardInterrupt:
+        console.print("Stopped. The same command goes on from the last finished epochs.")
+        return INTERRUPTED
+    return _conclude(records)
+
+
+def _conclude(records: Sequence[RunRecord]) -> int:
+    """Name what could not run and why, and return the exit code."""
+    for record in records:
+        if record.status == "unsupported":
+            console.print(f"{record.cell} is not supported: {record.reason}", markup=False)
+    failed = [record for record in records if record.status == "failed"]
+    for record in failed:
+        console.print(f"{record.cell} failed: {record.reason} (log: {record.folder / LOG})", markup=False)
+    if failed:
+        console.print(f"{len(failed)} of {len(records)} cells failed; the same command tries them again.")
+    return 1 if failed else 0
+
+
+def score(*, store: Path = Path("runs"), plugin: list[Path] = []) -> int:  # noqa: B006
+    """Score every finished run from its stored predictions; new metrics are filled in for old runs.
+
+    Args:
+        store: Folder of the runs.
+        plugin: Python files with methods of your own.
+    """
+    from benchmark.score import score
+
+    console.print(f"scores: {score(store, plugin)}")
+    return 0
+
+
+def list_(
+    what: Literal["methods", "datasets", "metrics"],
+    *,
+    json: bool = False,
+    plugin: list[Path] = [],  # noqa: B006
+) -> int:
+    """List what there is to choose from.
+
+    Args:
+        what: Which kind.
+        json: Print JSON.
+        plugin: Python files with methods of your own.
+    """
+    from benchmark import describe
+
+    found = {
+        "methods": lambda: describe.list_methods(_methods(plugin)),
+        "datasets": describe.list_datasets,
+        "metrics": describe.list_metrics,
+    }[what]()
+    if json:
+        return _print_json(found)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in found[0] if found else ():
+        table.add_column(title, overflow="fold")
+    for item in found:
+        table.add_row(*(", ".join(value) if isinstance(value, list) else str(value) for value in item.values()))
+    console.print(table, soft_wrap=False)
+    return 0
+
+
+def describe(method: str, *, points: int = 19, json: bool = False, plugin: list[Path] = []) -> int:  # noqa: B006
+    """Describe a method or variant: parameters, FLOPs (2 x MAC) of one film, input size, paper.
+
+    Args:
+        method: Name of a method or variant.
+        points: Number of landmarks.
+        json: Print one JSON object.
+        plugin: Python files with methods of your own.
+    """
+    from benchmark.describe import describe_method
+
+    found = describe_method(method, points, _methods(plugin))
+    if json:
+        return _print_json(found)
+    for key, value in found.items():
+        lines = [f"{name}: {item}" for name, item in value.items()] if isinstance(value, dict) else value
+        several = isinstance(lines, (list, tuple)) and key != "input_size"
+        console.print(f"{key}:" if several else f"{key}: {lines}", markup=False)
+        for line in lines if several else ():
+            console.print(f"  {line}", markup=False)
+    return 0
+
+
+def check(name: str, *, root: Path, json: bool = False) -> int:
+    """Say what a dataset folder holds, what is missing and how to get it, and which labels are odd.
+
+    Args:
+        name: Of the dataset.
+        root: Its folder, or the folder that holds it.
+        json: Print one JSON object.
+    """
+    from benchmark import data
+    from benchmark.lookup import choose
+    from datamodules.base import DataError
+
+    known = _datasets()
+    kind = known[choose(name, known, "dataset")]
+    try:
+        folder = data.locate(choose(name, known, "dataset"), kind, root)
+    except DataError:
+        folder = root
+    lines, complete = data.describe_folder(kind, folder)
+    if json:
+        return _print_json({"complete": complete, "report": lines})
+    console.print("\n".join(lines), markup=False)
+    return 0 if complete else 2
+
+
+def phantom(names: list[str] = [], *, root: Path) -> int:  # noqa: B006
+    """Write phantom datasets, in the datasets' true layouts.
+
+    Args:
+        names: Of datasets; all of them if none is given.
+        root: Folder for their folders.
+    """
+    from benchmark import data
+    from benchmark.lookup import choose
+
+    known = _datasets()
+    for name in [choose(name, known, "dataset") for name in names] or known:
+        console.print(f"{name}: {data.write_phantom(name, known[name], root)}")
+    return 0
+
+
+def new_method(name: str) -> int:
+    """Write methods/NAME.py, a small method that passes the contract tests, to start your own from.
+
+    Args:
+        name: Of the method: a Python name in lower case.
+    """
+    import methods
+
+    stem = name.replace("-", "_")
+    if not stem.isidentifier() or stem != stem.lower():
+        raise ValueError(f"{name!r} cannot name a Python file; use lower-case letters, digits and `_`.")
+    path = Path(methods.__path__[0]) / f"{stem}.py"
+    title = "".join(part.capitalize() for part in stem.split("_"))
+    text = TEMPLATE.read_text().replace("TEMPLATE_NAME", stem.replace("_", "-")).replace("TemplateName", title)
+    with path.open("x") as file:
+        file.write(text)
+    console.print(f"{path}\nnext: pytest tests/methods -k {stem.replace('_', '-')}")
+    return 0
+
+
+def _methods(plugins: Sequence[Path]) -> dict[str, type[Method]]:
+    import methods
+
+    try:
+        return methods.discover(plugins)
+    except TypeError as error:  # a plugin file without exactly one method: the message names it
+        raise ValueError(str(error)) from error
+
+
+def _datasets() -> dict[str, Any]:
+    import datamodules
+
+    return datamodules.discover()
+
+
+def _print_json(content: object) -> int:
+    logging.getLogger(__name__).debug("printing JSON")
+    sys.stdout.write(to_json.dumps(content, indent=2, default=str) + "\n")
+    return 0

@@ -1,0 +1,54 @@
+"""What leaderboards say about datasets, protocols and methods, written beside the scores so that they need no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import datamodules
+import methods
+from benchmark.store import RunRecord, write_atomically
+from datamodules.base import LandmarkDataModule
+
+FACTS = "facts.json"
+
+
+def write_facts(store: Path, runs: Iterable[RunRecord], plugins: Sequence[Path | str] = ()) -> Path:
+    """Describe the datasets, protocols and methods that the runs name.
+
+    Args:
+        store: The run store's folder.
+        runs: Its runs, of any status.
+        plugins: Files with methods from outside the repository.
+
+    Returns:
+        The written `facts.json`: `datasets` by name, each with its `protocols`, and `methods` by variant, each with its
+        paper. A dataset or variant that is not found any more is left out.
+    """
+    cells = [run.cell for run in runs]
+    known = datamodules.discover()
+    facts = {
+        "datasets": {name: _dataset(known[name]) for name in sorted({cell.dataset for cell in cells} & known.keys())},
+        "methods": _methods({cell.variant for cell in cells}, plugins),
+    }
+    path = store / FACTS
+    write_atomically(path, lambda file: file.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n"))
+    return path
+
+
+def _dataset(data: type[LandmarkDataModule]) -> dict[str, Any]:
+    protocols = {protocol.name: asdict(protocol) for protocol in data.protocols}
+    return {"title": data.title, "landmarks": len(data.schema), "protocols": protocols}
+
+
+def _methods(variants: set[str], plugins: Sequence[Path | str]) -> dict[str, Any]:
+    found = methods.discover(plugins).items()
+    return {
+        variant: {"method": name, "paper": asdict(method.paper), "hparams": dict(method.variants[variant])}
+        for name, method in found
+        for variant in method.variants
+        if variant in variants
+    }

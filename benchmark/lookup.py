@@ -1,0 +1,93 @@
+"""Names that a user types, turned into what they mean; an unknown one is answered with its nearest neighbour."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from benchmark.cell import freeze
+from methods.base import Method
+
+
+class Variant(NamedTuple):
+    """A row of a method's paper.
+
+    Attributes:
+        method: The method's name.
+        name: The variant's name.
+        kind: The method's class.
+        hparams: What the variant sets.
+    """
+
+    method: str
+    name: str
+    kind: type[Method]
+    hparams: Mapping[str, Any]
+
+
+def choose(name: str, known: Iterable[str], what: str) -> str:
+    """Return `name` as it is spelt in `known`; `-` and `_` are alike.
+
+    Raises:
+        ValueError: There is no such name; the message has the nearest one.
+
+    Example:
+        >>> choose("mnv2-hm", ["mnv2", "mnv2_hm"], "method")
+        'mnv2_hm'
+    """
+    spelt = {_plain(candidate): candidate for candidate in known}
+    if _plain(name) in spelt:
+        return spelt[_plain(name)]
+    raise unknown(name, spelt.values(), what)
+
+
+def unknown(name: str, known: Iterable[str], what: str) -> ValueError:
+    """Return the error for a name that is not known, with the nearest one that is.
+
+    Example:
+        >>> print(unknown("posnet", ["mnv2", "posenet"], "method"))
+        there is no method 'posnet'; did you mean 'posenet'?
+    """
+    spelt = {_plain(candidate): candidate for candidate in known}
+    near = difflib.get_close_matches(_plain(name), spelt, n=1, cutoff=0.5)
+    hint = f"did you mean {spelt[near[0]]!r}?" if near else f"known are: {', '.join(spelt.values()) or 'none'}."
+    return ValueError(f"there is no {what} {name!r}; {hint}")
+
+
+def find_variant(name: str, methods: Mapping[str, type[Method]]) -> Variant:
+    """Return the variant called `name`; a method's own name means its first variant.
+
+    Raises:
+        ValueError: No method has it.
+    """
+    known = {
+        variant: Variant(method, variant, kind, hparams)
+        for method, kind in methods.items()
+        for variant, hparams in kind.variants.items()
+    }
+    return known[choose(name, known, "method")]
+
+
+def effective_hparams(variant: Variant, overrides: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return every hyper-parameter of a variant: signature defaults, under its own values, under `overrides`.
+
+    Raises:
+        ValueError: The constructor does not take a name, or lacks a value.
+    """
+    parameters = list(inspect.signature(variant.kind).parameters.values())[1:]  # after the schema
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    names = [p.name for p in parameters]
+    given = {**variant.hparams, **overrides}
+    for name in given:
+        if name not in names:
+            raise unknown(name, names, f"hyper-parameter of {variant.name}")
+    values = {**defaults, **{name: freeze(value) for name, value in given.items()}}
+    if lacking := [name for name in names if name not in values]:
+        raise ValueError(f"{variant.name} needs a value for {', '.join(lacking)}; give it in the matrix' `overrides`.")
+    return tuple(sorted(values.items()))
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "-").lower()

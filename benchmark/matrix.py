@@ -1,0 +1,242 @@
+"""The matrix: a small YAML file that names methods, datasets, seeds and a budget, and becomes a list of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from benchmark.cell import Budget, Cell
+from benchmark.lookup import Variant, choose, effective_hparams, find_variant, unknown
+from datamodules.base import LandmarkDataModule, Protocol
+from methods.base import Method
+
+FOLDER = Path(__file__).parent / "matrices"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """A method of the matrix.
+
+    Args:
+        name: Of a variant; a method's own name means its first variant.
+        hparams: Hyper-parameters on top of the variant's.
+    """
+
+    name: str
+    hparams: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """A dataset of the matrix.
+
+    Args:
+        name: Of the dataset.
+        protocols: Names of protocols; empty means the default one.
+        splits: Names of splits; empty means all of each protocol.
+        budget: Values that replace the matrix' budget here.
+    """
+
+    name: str
+    protocols: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
+    budget: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Override:
+    """Values for some of the cells; later overrides win.
+
+    Args:
+        methods: Names of the variants it is for; empty means all.
+        datasets: Names of the datasets it is for; empty means all.
+        hparams: Hyper-parameters on top of everything before.
+        budget: Values that replace the budget's.
+    """
+
+    methods: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    hparams: Mapping[str, Any] = field(default_factory=dict)
+    budget: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Which cells to run. The fields are the keys of the YAML file.
+
+    Args:
+        budget: For all cells.
+        seeds: One run each.
+        methods: Names, or mappings with the keys of `MethodEntry`; empty means every method's first variant.
+        datasets: Names, or mappings with the keys of `DatasetEntry`; empty means every dataset.
+        overrides: Mappings with the keys of `Override`.
+        smoke: Use every method's `smoke` hyper-parameters: does it run at all?
+    """
+
+    budget: Budget = field(default_factory=Budget)
+    seeds: tuple[int, ...] = (0,)
+    methods: tuple[MethodEntry, ...] = ()
+    datasets: tuple[DatasetEntry, ...] = ()
+    overrides: tuple[Override, ...] = ()
+    smoke: bool = False
+
+    @classmethod
+    def load(cls, source: Path | str) -> Matrix:
+        """Read a matrix file, or one of the package's own by its name.
+
+        Raises:
+            ValueError: There is no such file, it is not YAML, or a key or value in it is not known.
+        """
+        path = Path(source)
+        if not path.is_file():
+            own = {file.stem: file for file in sorted(FOLDER.glob("*.yaml"))}
+            if path.suffix or str(source) not in own:
+                raise unknown(str(source), own, "matrix file")
+            path = own[str(source)]
+        try:
+            return _parse(yaml.safe_load(path.read_text()) or {})
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def narrow(
+        self,
+        methods: Sequence[str] = (),
+        datasets: Sequence[str] = (),
+        seeds: Sequence[int] = (),
+        epochs: int | None = None,
+    ) -> Matrix:
+        """Return the matrix with the command line's choices; an empty one changes nothing."""
+        own_methods = {entry.name: entry for entry in self.methods}
+        own_datasets = {entry.name: entry for entry in self.datasets}
+        return replace(
+            self,
+            methods=tuple(own_methods.get(name, MethodEntry(name)) for name in methods) or self.methods,
+            datasets=tuple(own_datasets.get(name, DatasetEntry(name)) for name in datasets) or self.datasets,
+            seeds=tuple(seeds) or self.seeds,
+            budget=self.budget if epochs is None else replace(self.budget, name=f"{epochs} epochs", epochs=epochs),
+        )
+
+    def cells(
+        self, methods: Mapping[str, type[Method]], datasets: Mapping[str, type[LandmarkDataModule]]
+    ) -> list[Cell]:
+        """Return the cells, first seed first, in the order of the file.
+
+        Raises:
+            ValueError: A name is not known; the message has the nearest one.
+        """
+        named = self._named(methods, datasets)
+        return [
+            named._cell(entry, find_variant(method.name, methods), method, protocol, split, seed)
+            for seed in named.seeds
+            for entry in named.datasets
+            for protocol in _protocols(entry, datasets[entry.name])
+            for split in _splits(entry, protocol)
+            for method in named.methods
+        ]
+
+    def _named(self, methods: Mapping[str, type[Method]], datasets: Mapping[str, type[LandmarkDataModule]]) -> Matrix:
+        """Fill in what is empty and spell every name as the plugin does."""
+        variants = [replace(e, name=find_variant(e.name, methods).name) for e in self.methods]
+        entries = [replace(e, name=choose(e.name, datasets, "dataset")) for e in self.datasets]
+        overrides = [
+            replace(
+                e,
+                methods=tuple(find_variant(name, methods).name for name in e.methods),
+                datasets=tuple(choose(name, datasets, "dataset") for name in e.datasets),
+            )
+            for e in self.overrides
+        ]
+        return replace(
+            self,
+            methods=tuple(variants) or tuple(map(MethodEntry, methods)),
+            datasets=tuple(entries) or tuple(map(DatasetEntry, datasets)),
+            overrides=tuple(overrides),
+        )
+
+    def _cell(
+        self, entry: DatasetEntry, variant: Variant, method: MethodEntry, protocol: Protocol, split: str, seed: int
+    ) -> Cell:
+        fitting = [
+            override
+            for override in self.overrides
+            if variant.name in (override.methods or (variant.name,)) and entry.name in (override.datasets or (entry.name,))
+        ]
+        hparams = {**(variant.kind.smoke if self.smoke else {}), **method.hparams}
+        budget = _changed(self.budget, entry.budget)
+        for override in fitting:
+            hparams.update(override.hparams)
+            budget = _changed(budget, override.budget)
+        effective = effective_hparams(variant, hparams)
+        return Cell(entry.name, protocol.name, split, variant.method, variant.name, seed, effective, budget)
+
+
+def _protocols(entry: DatasetEntry, dataset: type[LandmarkDataModule]) -> list[Protocol]:
+    known = {protocol.name: protocol for protocol in dataset.protocols}
+    names = entry.protocols or (dataset.protocols[0].name,)
+    return [known[choose(name, known, f"protocol of {entry.name}")] for name in names]
+
+
+def _splits(entry: DatasetEntry, protocol: Protocol) -> list[str]:
+    names = entry.splits or protocol.splits
+    return [choose(name, protocol.splits, f"split of {entry.name}'s protocol {protocol.name}") for name in names]
+
+
+def _changed(budget: Budget, values: Mapping[str, Any]) -> Budget:
+    return replace(budget, **_known_keys(values, Budget, "budget"))
+
+
+def _parse(content: object) -> Matrix:
+    """Build a matrix from a file's content, key by key.
+
+    Raises:
+        ValueError: A key is not known or a value is not what its key takes.
+    """
+    given = _known_keys(content, Matrix, "the matrix")
+    parsers = {
+        "budget": lambda value: Budget(**_known_keys(value, Budget, "budget")),
+        "seeds": lambda value: tuple(_whole_number(seed) for seed in _listed(value)),
+        "methods": lambda value: tuple(_entry(MethodEntry, item, "methods") for item in _listed(value)),
+        "datasets": lambda value: tuple(_entry(DatasetEntry, item, "datasets") for item in _listed(value)),
+        "overrides": lambda value: tuple(_entry(Override, item, "overrides") for item in _listed(value)),
+        "smoke": bool,
+    }
+    return Matrix(**{key: parsers[key](value) for key, value in given.items()})
+
+
+def _entry(kind: type[T], item: object, where: str) -> T:
+    given = _known_keys({"name": item} if isinstance(item, str) else item, kind, where)
+    mappings = ("hparams", "budget")
+    for key in set(given) & set(mappings):
+        _known_keys(given[key], Budget if key == "budget" else None, f"{where}: {key}")
+    plain = {key: tuple(map(str, _listed(value))) for key, value in given.items() if key not in (*mappings, "name")}
+    if kind is not Override and "name" not in given:
+        raise ValueError(f"an entry of {where} has no `name`.")
+    return kind(**{**given, **plain})
+
+
+def _known_keys(content: object, kind: type | None, where: str) -> dict[str, Any]:
+    """Return a mapping after a look at its keys."""
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{where} must be a mapping of keys to values, but is {content!r}.")
+    known = [item.name for item in fields(kind)] if kind else list(content)
+    for key in content:
+        if key not in known:
+            raise unknown(str(key), known, f"key in {where} called")
+    return dict(content)
+
+
+def _listed(value: object) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _whole_number(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"seeds takes whole numbers, but has {value!r}.")
+    return value

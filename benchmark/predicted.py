@@ -1,0 +1,70 @@
+"""Reads stored predictions into what the metrics take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from metrics.base import Cases
+
+
+class TestSet(NamedTuple):
+    """The stored predictions of one named test set.
+
+    Attributes:
+        names: Case ids, in order.
+        cases: Predictions and truth, in the same order.
+    """
+
+    names: tuple[str, ...]
+    cases: Cases
+
+
+def read_predictions(path: Path, names: Sequence[str]) -> dict[str, TestSet]:
+    """Read a `predictions.parquet`.
+
+    Args:
+        path: The file.
+        names: The dataset's landmarks, in order.
+
+    Returns:
+        Test set name to its cases in the order of their ids, float64.
+
+    Raises:
+        ValueError: A case lacks a landmark or has one twice.
+    """
+    frame = pd.read_parquet(path)
+    numeric = pd.api.types.is_integer_dtype(frame["landmark"])
+    frame["landmark"] = frame["landmark"] if numeric else frame["landmark"].map({n: i for i, n in enumerate(names)})
+    frame = frame.sort_values(["test_set", "case", "landmark"], kind="stable")
+    return {str(name): _test_set(path, part, len(names)) for name, part in frame.groupby("test_set", sort=True)}
+
+
+def pool(parts: Iterable[TestSet]) -> TestSet:
+    """Put the cases of several folds one behind the other."""
+    names, cases = zip(*parts, strict=True)
+    return TestSet(sum(names, ()), Cases(*(torch.cat(tensors) for tensors in zip(*cases, strict=True))))
+
+
+def _test_set(path: Path, frame: pd.DataFrame, landmarks: int) -> TestSet:
+    names = tuple(map(str, frame["case"].unique()))
+    expected = np.tile(np.arange(landmarks), len(names))
+    if not np.array_equal(frame["landmark"].to_numpy(np.float64), expected):
+        counts = frame.groupby("case")["landmark"].nunique()
+        raise ValueError(
+            f"{path}: case {counts.idxmin()} has {counts.min()} of {landmarks} landmarks; delete the run and repeat it."
+        )
+
+    def stacked(*columns: str) -> Tensor:
+        values = frame[list(columns)].to_numpy(np.float64)
+        return torch.from_numpy(values.reshape(len(names), landmarks, len(columns)).copy())
+
+    points, target, visible = stacked("x", "y"), stacked("true_x", "true_y"), stacked("visible")[..., 0].bool()
+    spacing, size = (stacked(*pair)[:, 0] for pair in (("spacing_x", "spacing_y"), ("height", "width")))
+    return TestSet(names, Cases(points, target, visible, spacing, size))

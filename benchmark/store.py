@@ -1,0 +1,161 @@
+"""The run store: a folder tree with one self-contained folder per run, every file written atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from benchmark.cell import Cell
+
+RUN = "run.json"
+PREDICTIONS = "predictions.parquet"
+SCORES = "scores.parquet"
+HISTORY = "history.csv"
+LOG = "log.txt"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What `run.json` says about one run.
+
+    Args:
+        status: `unsupported` runs are finished too, `failed` ones are tried again.
+        cell: The run's key.
+        fingerprint: Of the data it trained and was tested on.
+        content: Of the films and labels alone, whatever the split; scores of different contents are never mixed.
+        started: UTC, ISO 8601.
+        finished: UTC, ISO 8601.
+        content: A hash of the dataset's content, whatever the split: phantoms and real films never share a table.
+        reason: Why the method cannot run on this dataset, or the last line of the traceback.
+        traceback: Of a failed run.
+        versions: Python and the libraries that can change a number.
+        commit: Of the checkout, with `-dirty` where files differ from it; empty without git.
+        device: The accelerator's or processor's name.
+        precision: The arithmetic that was used, `auto` resolved.
+        seconds: Of `prepare`, `fit` and `predict`; a resumed fit counts its earlier attempts.
+        peak_memory_mb: On the accelerator, otherwise of the process.
+        parameters: `trainable`, and `keras` as Keras counts.
+        flops: Of one image (2 x multiply-accumulate).
+        latency_ms: Of one image, median after warm-up.
+        input_size: (height, width) of the network's input.
+        epochs: Trained, over all stages.
+        checkpoint: `rule`, the chosen `epoch` (0-based within the last stage, None where nothing was chosen) and `file`.
+        test_sets: Name -> number of cases.
+        badges: What a reader must know beside the numbers: leaks, oracle crops.
+        weights: The pre-trained weights the run started from.
+        folder: Where the run lies; not part of the file.
+    """
+
+    status: Literal["done", "unsupported", "failed"]
+    cell: Cell
+    fingerprint: str
+    started: str
+    finished: str
+    content: str = ""
+    reason: str = ""
+    traceback: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    commit: str = ""
+    device: str = ""
+    precision: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_memory_mb: float | None = None
+    parameters: dict[str, int] = field(default_factory=dict)
+    flops: int | None = None
+    latency_ms: float | None = None
+    input_size: tuple[int, int] | None = None
+    epochs: int = 0
+    checkpoint: dict[str, Any] = field(default_factory=dict)
+    test_sets: dict[str, int] = field(default_factory=dict)
+    badges: tuple[str, ...] = ()
+    weights: str = "none"
+    folder: Path = Path()
+
+    @property
+    def finished_well(self) -> bool:
+        """Whether there is nothing left to run."""
+        return self.status != "failed"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as it is written."""
+        content = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "folder"}
+        return content | {"cell": self.cell.as_json()}
+
+    @classmethod
+    def read(cls, path: Path) -> RunRecord:
+        """Read a `run.json`.
+
+        Raises:
+            ValueError: The file is not one that this version wrote.
+        """
+        try:
+            content = json.loads(path.read_text())
+            content["cell"] = Cell.from_json(content["cell"])
+            content["badges"] = tuple(content["badges"])
+            content["input_size"] = content["input_size"] and tuple(content["input_size"])
+            return cls(**content, folder=path.parent)
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is not a run record ({error}); delete its folder to run it again.") from error
+
+
+class RunStore:
+    """The runs below one folder.
+
+    Args:
+        root: The folder; it need not exist yet.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def path(self, cell: Cell, fingerprint: str) -> Path:
+        """Return the folder of a cell's run."""
+        return self.root / cell.path(fingerprint)
+
+    def is_done(self, cell: Cell, fingerprint: str) -> bool:
+        """Tell whether a cell needs no run: its record says done or unsupported."""
+        path = self.path(cell, fingerprint) / RUN
+        return path.is_file() and RunRecord.read(path).finished_well
+
+    def write(self, record: RunRecord) -> RunRecord:
+        """Write a record, the last file of a run, and return it with its folder."""
+        record = replace(record, folder=self.path(record.cell, record.fingerprint))
+        text = json.dumps(record.as_json(), indent=1, allow_nan=False, default=str)
+        write_atomically(record.folder / RUN, lambda path: path.write_text(text + "\n"))
+        return record
+
+    def runs(self) -> list[RunRecord]:
+        """Return every run's record, whatever its status, in the order of the paths."""
+        return [RunRecord.read(path) for path in sorted(self.root.glob(f"*/*/*/*/*/{RUN}"))]
+
+    def predictions(self, record: RunRecord) -> pd.DataFrame:
+        """Return a run's raw result, one row per test case and landmark, in original pixels."""
+        return pd.read_parquet(record.folder / PREDICTIONS)
+
+    def scores(self) -> pd.DataFrame:
+        """Return the scores of all runs as `osteomark score` left them.
+
+        Raises:
+            FileNotFoundError: Nothing was scored yet.
+        """
+        path = self.root / "scores.csv"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is not there; run `osteomark score --store {self.root}` first.")
+        return pd.read_csv(path)
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary neighbour of `path`, then put it in place; the folder is made where it lacks."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

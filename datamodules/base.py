@@ -1,0 +1,333 @@
+"""The datamodule contract: a dataset states facts, this base class acts on them."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, final
+
+import cv2
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.components.cache import FilmCache
+from datamodules.components.errors import DataError
+from datamodules.components.protocols import Protocol, Split
+from datamodules.components.samples import Batch, Case, Sample, collate
+from datamodules.components.schema import LandmarkSchema
+from datamodules.components.transforms import (
+    Augmentation,
+    Box,
+    InputSpec,
+    invert_affine,
+    landmark_box,
+    to_image_affine,
+    transform_points,
+)
+
+__all__ = ["Batch", "Case", "DataError", "Inventory", "LandmarkDataModule", "LandmarkSchema", "Protocol", "Sample"]
+
+
+PHANTOM_MARK = "PHANTOM.txt"
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What a dataset folder holds.
+
+    Attributes:
+        cases: Every case that has both film and labels, by name.
+        missing: Files that should be there and are not, relative to the root.
+        oddities: One sentence per odd label that was kept, naming the case.
+        notes: What the adapter did that a user should know (rescaled labels, say).
+        unreadable: One sentence per film that is there and cannot be decoded, naming it.
+    """
+
+    cases: Mapping[str, Case]
+    missing: tuple[str, ...] = ()
+    oddities: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+
+class LandmarkDataModule(LightningDataModule, ABC):
+    """A dataset of films with landmarks, served to a method under one protocol and split.
+
+    A subclass states the class attributes and implements `scan`, `splits` and `write_phantom`.
+
+    Args:
+        root: The dataset's folder.
+        protocol: Name of the protocol; the first one if empty.
+        split: Name of the protocol's split; the first one if empty.
+        allow_missing: Go on with the cases that are there; otherwise a missing or unreadable file is an error.
+        cache: Folder for decoded and resized films; without one they are kept in memory only.
+
+    Raises:
+        DataError: The protocol or split is unknown, or a file is missing and `allow_missing` is off.
+    """
+
+    title: ClassVar[str]
+    """The dataset's full name."""
+    licence: ClassVar[str]
+    """Under which terms it is to be had."""
+    obtain: ClassVar[str]
+    """How to get it, in one or two sentences with the address."""
+    layout: ClassVar[str]
+    """The expected folder tree, as text."""
+    schema: ClassVar[LandmarkSchema]
+    protocols: ClassVar[tuple[Protocol, ...]]
+    """The first one is the default."""
+    radii: ClassVar[tuple[float, ...]]
+    """SDR radii in the protocol's unit."""
+    folders: ClassVar[tuple[str, ...]] = ()
+    """Names under which its folder is commonly found, where they differ from the module's."""
+    phantom_films: ClassVar[int] = 24
+    """How many phantom films the quick matrix writes."""
+
+    def __init__(
+        self,
+        root: Path | str,
+        protocol: str = "",
+        split: str = "",
+        *,
+        allow_missing: bool = False,
+        cache: Path | str | None = None,
+    ) -> None:
+        super().__init__()
+        self.root = Path(root)
+        self.protocol = self.find_protocol(protocol)
+        self.split_name = split or self.protocol.splits[0]
+        if self.split_name not in self.protocol.splits:
+            known = ", ".join(self.protocol.splits)
+            raise DataError(f"{self.protocol.name} has no split {self.split_name!r}; its splits are {known}.")
+        self.allow_missing = allow_missing
+        self.films = FilmCache(None if cache is None else Path(cache))
+        self.configure(InputSpec(size=(256, 128)), batch_size=1)
+
+    @abstractmethod
+    def scan(self) -> Inventory:
+        """Read every label and find every film of `root` under `self.protocol`'s truth; decode nothing.
+
+        Raises:
+            DataError: The folder is not this dataset, or a label file is broken (file, line and value are named).
+        """
+
+    @abstractmethod
+    def splits(self) -> tuple[Split, ...]:
+        """Return the splits of `self.protocol` over the published case lists or over `self.inventory`'s cases."""
+
+    @classmethod
+    @abstractmethod
+    def write_phantom(cls, root: Path, seed: int = 0) -> None:
+        """Write a small phantom of this dataset in its true on-disk layout."""
+
+    @classmethod
+    def find_protocol(cls, name: str) -> Protocol:
+        """Return the protocol called `name`, the default one for an empty name.
+
+        Raises:
+            DataError: There is no such protocol.
+        """
+        found = {protocol.name: protocol for protocol in cls.protocols}
+        if name and name not in found:
+            raise DataError(f"there is no protocol {name!r}; choose one of {', '.join(found)}.")
+        return found[name] if name else cls.protocols[0]
+
+    @final
+    @cached_property
+    def inventory(self) -> Inventory:
+        """The folder's content, scanned once, with every film decoded once per content to know that it can be.
+
+        Raises:
+            DataError: A file is missing or unreadable and `allow_missing` is off, or there is no case at all.
+        """
+        if not self.root.is_dir():
+            raise self.foreign_folder("there is no such folder")
+        inventory = self._without_undecodable(self.scan())
+        if inventory.unreadable and not self.allow_missing:
+            others = len(inventory.unreadable) - 1
+            raise DataError(inventory.unreadable[0] + (f" The same holds for {others} other films." if others else ""))
+        if inventory.missing and not self.allow_missing:
+            raise DataError(
+                f"{self.root} lacks {len(inventory.missing)} files ({_and_more(inventory.missing, 5)}); complete the "
+                f"folder or pass --allow-missing to go on without these cases."
+            )
+        if not inventory.cases:
+            raise self.foreign_folder("it holds no case with both film and labels")
+        return inventory
+
+    def foreign_folder(self, reason: str) -> DataError:
+        """Return the error for a `root` that is not this dataset: what it should be and how to get it."""
+        return DataError(
+            f"{self.root} does not hold the dataset {self.title}: {reason}. {self.obtain} Licence: {self.licence}"
+        )
+
+    def _without_undecodable(self, inventory: Inventory) -> Inventory:
+        """Move the cases whose film cannot be decoded to `unreadable`."""
+        with ThreadPoolExecutor() as pool:
+            problems = dict(zip(inventory.cases, pool.map(self._film_problem, inventory.cases.values()), strict=True))
+        sound = {name: case for name, case in inventory.cases.items() if not problems[name]}
+        return replace(inventory, cases=sound, unreadable=inventory.unreadable + tuple(filter(None, problems.values())))
+
+    def _film_problem(self, case: Case) -> str:
+        try:
+            self.films.verify(case.film)
+        except DataError as error:
+            return str(error)
+        return ""
+
+    @final
+    @cached_property
+    def published(self) -> tuple[Split, ...]:
+        """The protocol's splits, whatever of them is there.
+
+        Raises:
+            DataError: There are too few cases to split.
+        """
+        try:
+            return self.splits()
+        except DataError:
+            raise
+        except ValueError as error:  # from scikit-learn
+            raise DataError(
+                f"{self.root} holds too few cases for {self.protocol.name} ({error}); complete it or choose another "
+                f"protocol."
+            ) from error
+
+    @final
+    @cached_property
+    def split(self) -> Split:
+        """The chosen split, restricted to the cases that are there.
+
+        Raises:
+            DataError: No training or no test case of this split is there, or there are too few to split.
+        """
+        published = next(split for split in self.published if split.name == self.split_name)
+        present = self.inventory.cases
+        kept = {name: tuple(c for c in cases if c in present) for name, cases in published.tests.items()}
+        tests = {name: cases for name, cases in kept.items() if cases}
+        train = tuple(case for case in published.train if case in present)
+        if not train or not tests:
+            raise DataError(f"{self.root} has no film for the training or test cases of split {self.split_name}.")
+        return Split(published.name, train, tuple(c for c in published.val if c in present), tests)
+
+    @property
+    def is_phantom(self) -> bool:
+        """Whether these films were drawn: their folder says so in a file, which leaderboards turn into a badge."""
+        return (self.root / PHANTOM_MARK).is_file()
+
+    @final
+    @cached_property
+    def content(self) -> str:
+        """A short hash of every film's bytes, label and spacing under this protocol, whatever the split.
+
+        Scores of different contents, phantoms and real films say, are never shown in one table.
+        """
+        digest = hashlib.sha256(self.protocol.name.encode())
+        for name, case in sorted(self.inventory.cases.items()):
+            digest.update(f"{name}{case.size}{case.spacing}{self.films.content(case.film)}".encode())
+            digest.update(np.ascontiguousarray(case.points, np.float64).tobytes())
+        return digest.hexdigest()[:12]
+
+    @final
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short hash of the content and of the split's lists."""
+        return hashlib.sha256(f"{self.content}{self.split}".encode()).hexdigest()[:12]
+
+    @final
+    def configure(self, spec: InputSpec, batch_size: int, workers: int = 0, train_cases: int | None = None) -> None:
+        """Say what the method wants to be fed, and how many of the training cases, before a loader is asked for."""
+        self.spec, self.batch_size, self.workers, self.train_cases = spec, batch_size, workers, train_cases
+
+    @final
+    def sample(self, name: str, augment: Augmentation | None = None) -> Sample:
+        """Return a case in network pixels, augmented if asked.
+
+        Raises:
+            DataError: The film cannot be decoded.
+        """
+        case = self.inventory.cases[name]
+        height, width = case.size
+        margin = self.spec.oracle_crop
+        box = Box(0, 0, width, height) if margin is None else landmark_box(case.points, case.size, margin)
+        image = self.films.read(case.film, box, self.spec)
+        to_image = to_image_affine(box, self.spec)
+        points = transform_points(invert_affine(to_image), case.points)
+        if augment is not None:
+            image, points, back = augment(image, points)
+            to_image = np.concatenate(
+                [to_image[:, :2] @ back[:, :2], to_image[:, :2] @ back[:, 2:] + to_image[:, 2:]], axis=1
+            )
+        return Sample(
+            name,
+            torch.from_numpy(np.ascontiguousarray(image))[None],
+            torch.from_numpy(points).float(),
+            torch.from_numpy(np.isfinite(points).all(axis=1)),  # not the case's: a flip renames points
+            torch.tensor(case.spacing, dtype=torch.float32),
+            torch.from_numpy(to_image).float(),
+        )
+
+    @final
+    def train_samples(self) -> list[Sample]:
+        """Return this split's training cases, not augmented: all that a method may learn from outside `fit`."""
+        return [self.sample(name) for name in self.split.train[: self.train_cases]]
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Return the shuffled, augmented training cases."""
+        augment = Augmentation(self.spec, self.schema.flip_index) if self.spec.augment else None
+        return self._loader(self.split.train[: self.train_cases], augment, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
+        """Return the validation cases; an empty list where the split has none."""
+        return self._loader(self.split.val) if self.split.val else []
+
+    def predict_dataloader(self) -> list[DataLoader[Sample]]:
+        """Return one loader per test set, in the split's order."""
+        return [self._loader(cases) for cases in self.split.tests.values()]
+
+    def _loader(
+        self, cases: Sequence[str], augment: Augmentation | None = None, *, shuffle: bool = False
+    ) -> DataLoader[Sample]:
+        return DataLoader(
+            _Cases(self, cases, augment),
+            batch_size=self.batch_size,
+            shuffle=shuffle,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            drop_last=shuffle and len(cases) % self.batch_size == 1 and len(cases) > 1,
+            collate_fn=collate,
+            worker_init_fn=_one_thread,
+        )
+
+
+def _and_more(items: Sequence[str], shown: int) -> str:
+    """Join the first `shown` items and count the others."""
+    rest = len(items) - shown
+    return ", ".join(items[:shown]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _one_thread(worker: int) -> None:
+    """Keep OpenCV from starting threads in every loader worker."""
+    cv2.setNumThreads(0)
+
+
+class _Cases(Dataset[Sample]):
+    """The cases of one loader."""
+
+    def __init__(self, data: LandmarkDataModule, names: Sequence[str], augment: Augmentation | None) -> None:
+        self.data, self.names, self.augment = data, names, augment
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.data.sample(self.names[index], self.augment)

@@ -1,0 +1,1 @@
+"""Shared parts of the datamodules; nothing here is a dataset."""

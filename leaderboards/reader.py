@@ -1,0 +1,194 @@
+"""Reads a scored run store into boards: `scores.csv`, `facts.json` and every `run.json`, nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmark.store import RunRecord, RunStore
+from leaderboards.boards import Board, Column, Row, Score, Status, mark_against_floor, rank_rows
+from leaderboards.reported import PARAMETERS, Reported, load_reported, own_numbers
+
+SCORES = "scores.csv"
+FACTS = "facts.json"
+NUMBERS = ("folds_done", "folds_expected", "cases", "value", "low", "high", "sd_seeds")
+
+
+def read_boards(store: Path | str, reported: Sequence[Reported] | None = None) -> list[Board]:
+    """Assemble every leaderboard of a scored run store, in a fixed order.
+
+    Args:
+        store: The run store's folder.
+        reported: The papers' numbers; those of `reported.yaml` by default.
+
+    Returns:
+        One board per dataset, protocol, films and test set. Where no run was scored there is one without columns,
+        which shows why.
+
+    Raises:
+        FileNotFoundError: The store was not scored yet.
+        ValueError: A `run.json` is damaged.
+    """
+    root = Path(store)
+    for name in (SCORES, FACTS):
+        if not (root / name).is_file():
+            raise FileNotFoundError(f"{root / name} is not there; run `osteomark score --store {root}` first.")
+    reader = _Reader(
+        json.loads((root / FACTS).read_text(encoding="utf-8")), load_reported() if reported is None else reported
+    )
+    runs, scores = RunStore(root).runs(), _read_scores(root / SCORES)
+    pages: dict[tuple[str, str, str], list[RunRecord]] = {}
+    for run in sorted(runs, key=_run_order):
+        pages.setdefault((run.cell.dataset, run.cell.protocol, run.content), []).append(run)
+    return [board for page, group in sorted(pages.items()) for board in reader.page(page, group, scores)]
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """What is the same for all boards.
+
+    Args:
+        facts: The content of `facts.json`.
+        reported: The papers' numbers.
+    """
+
+    facts: Mapping[str, Any]
+    reported: Sequence[Reported]
+
+    def page(self, key: tuple[str, str, str], runs: Sequence[RunRecord], scores: pd.DataFrame) -> list[Board]:
+        """The boards of one dataset, protocol and content."""
+        dataset, protocol, content = key
+        here = scores[(scores[["dataset", "protocol", "content"]] == list(key)).all(axis=1)]
+        known = self.facts["datasets"].get(dataset, {})
+        facts = known.get("protocols", {}).get(protocol, {})
+        test_sets = sorted(set(here["test_set"]) - {""}) or [""]
+        boards = [Board(dataset, protocol, content, name, known.get("title", dataset), facts) for name in test_sets]
+        return [self._filled(board, runs, here[here["test_set"].isin([board.test_set, ""])]) for board in boards]
+
+    def _filled(self, board: Board, runs: Sequence[RunRecord], scores: pd.DataFrame) -> Board:
+        columns = _columns(scores)
+        groups: dict[tuple[str, str], list[RunRecord]] = {}
+        for run in runs:
+            groups.setdefault((run.cell.variant, run.cell.config), []).append(run)
+        labels = _labels(groups)
+        of_row = {key: part for key, part in scores.groupby(["variant", "config"])}
+        rows = [self._row(board, runs, labels[key], of_row.get(key)) for key, runs in groups.items()]
+        ranked = mark_against_floor(rank_rows(rows, columns), columns)
+        board = replace(board, columns=columns, rows=tuple(ranked), absent=_absent(scores))
+        key = (board.dataset, board.protocol, board.test_set)
+        printed = [_reported_row(row, board) for row in self.reported if row[:3] == key]
+        return replace(board, rows=(*ranked, *printed))
+
+    def _row(self, board: Board, runs: Sequence[RunRecord], label: str, scores: pd.DataFrame | None) -> Row:
+        first = next((run for run in runs if run.status == "done"), runs[0])
+        variant = first.cell.variant
+        paper = self.facts["methods"].get(variant, {}).get("paper", {})
+        key = (board.dataset, board.protocol, board.test_set)
+        row = Row(
+            _status(runs),
+            variant,
+            label,
+            first.cell.budget.label,
+            reported=own_numbers(self.reported, paper.get("reported", {}), variant, key),
+            runs=tuple(runs),
+            paper=" ".join(str(part) for part in (paper.get("authors"), paper.get("year")) if part),
+            url=paper.get("url", ""),
+            badges=tuple(badge for badge in first.badges if badge not in board.facts.get("caveats", ())),
+            notes=_trouble(runs),
+            parameters=first.parameters.get("trainable"),
+        )
+        return row if scores is None else _scored(row, scores)
+
+
+def _run_order(run: RunRecord) -> tuple[Any, ...]:
+    cell = run.cell
+    return (cell.dataset, cell.protocol, cell.variant, cell.config, cell.seed, cell.split, run.fingerprint)
+
+
+def _read_scores(path: Path) -> pd.DataFrame:
+    """Read `scores.csv` with every text as text: a configuration may look like a number."""
+    header = pd.read_csv(path, nrows=0).columns
+    text = [column for column in header if column not in NUMBERS]
+    blank = {column: [""] for column in NUMBERS}
+    return pd.read_csv(path, dtype=dict.fromkeys(text, "str"), keep_default_na=False, na_values=blank)
+
+
+def _columns(scores: pd.DataFrame) -> tuple[Column, ...]:
+    described = scores.loc[scores["column"] != "", ["column", "title", "unit", "higher_is_better", "metric"]]
+    rows = described.drop_duplicates("column").itertuples(index=False, name=None)
+    return tuple(Column(name, title, unit, higher == "True", metric) for name, title, unit, higher, metric in rows)
+
+
+def _absent(scores: pd.DataFrame) -> dict[str, str]:
+    rows = scores[(scores["column"] == "") & (scores["metric"] != "")]
+    return dict(zip(rows["metric"], rows["reason"], strict=True))
+
+
+def _labels(groups: Mapping[tuple[str, str], Sequence[RunRecord]]) -> dict[tuple[str, str], str]:
+    """Name each row by its variant, and by the hyper-parameters in which it differs from its variant's other rows."""
+    labels = {}
+    for key, runs in groups.items():
+        siblings = [dict(others[0].cell.hparams) for other, others in groups.items() if other[0] == key[0]]
+        mine = dict(runs[0].cell.hparams)
+        differing = [name for name in mine if any(mine[name] != other.get(name) for other in siblings)]
+        details = ", ".join(f"{name}={mine[name]}" for name in differing)
+        labels[key] = f"{key[0]} ({details})" if details else key[0]
+    return labels
+
+
+def _status(runs: Sequence[RunRecord]) -> Status:
+    found = {run.status for run in runs}
+    return next(status for status in ("done", "failed", "unsupported") if status in found)
+
+
+def _trouble(runs: Sequence[RunRecord]) -> tuple[str, ...]:
+    """Say which runs did not finish and why; one sentence where all have the same reason."""
+    broken = [run for run in runs if run.status != "done"]
+    reasons = list(dict.fromkeys(f"{run.status}: {run.reason or 'no reason was recorded'}" for run in broken))
+    if len(reasons) == 1 and len(broken) == len(runs):
+        return tuple(reasons)
+    return tuple(
+        f"{run.cell.split}, seed {run.cell.seed} {run.status}: {run.reason or 'no reason was recorded'}"
+        for run in broken
+    )
+
+
+def _scored(row: Row, scores: pd.DataFrame) -> Row:
+    """Fill in the numbers of a row, or why there are none."""
+    entries: list[dict[Any, Any]] = scores[scores["column"] != ""].to_dict("records")
+    if not entries:
+        return replace(row, status="unscored", notes=(*row.notes, f"could not be scored: {scores.iloc[0]['reason']}"))
+    values = {entry["column"]: Score(*(entry[name] for name in Score._fields)) for entry in entries}
+    first = entries[0]
+    folds = tuple(first["folds"].split())
+    lacking = len(folds) < first["folds_expected"]
+    note = (f"{len(folds)} of {first['folds_expected']:.0f} folds ({', '.join(folds)})",) if lacking else ()
+    seeds, cases = tuple(first["seeds"].split()), int(first["cases"])
+    return replace(row, scores=values, seeds=seeds, folds=folds, cases=cases, notes=(*row.notes, *note))
+
+
+def _reported_row(row: Reported, board: Board) -> Row:
+    """Turn a paper's row into one of the board, marked where it is no better than the trivial method measured here."""
+    floor = board.floor
+    weak = [
+        f"its {column.title} is not better than {floor.label}'s here"
+        for column in board.columns
+        if floor and column.name in row.values and not column.beats(row.values[column.name], floor.value(column.name))
+    ]
+    return Row(
+        "reported",
+        row.variant,
+        row.method,
+        "paper",
+        scores={column: Score(value) for column, value in row.values.items() if column != PARAMETERS},
+        paper=f"{row.paper}, Table {row.table}",
+        url=row.url,
+        badges=tuple(weak),
+        notes=(row.note,) if row.note else (),
+        parameters=row.values.get(PARAMETERS),
+    )

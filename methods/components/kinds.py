@@ -1,0 +1,78 @@
+"""Kinds of structures: what bottom-up methods detect as one class and then give names to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from methods.base import LandmarkSchema, Sample
+
+Kind = tuple[tuple[int, ...], ...]
+"""The structures that look alike, in anatomical order, each as the positions of its landmarks, one per slot."""
+
+
+def kinds(schema: LandmarkSchema) -> tuple[Kind, ...]:
+    """Sort a schema's groups into kinds: groups of one size are one kind, a landmark of no group is a kind of its own.
+
+    A group that shares a landmark with an earlier one is left out, as far as its other landmarks stand alone.
+
+    Example:
+        >>> kinds(LandmarkSchema(("a1", "a2", "b1", "b2", "tip"), {"a": ("a1", "a2"), "b": ("b1", "b2")}))
+        (((0, 1), (2, 3)), ((4,),))
+    """
+    by_size: dict[int, list[tuple[int, ...]]] = {}
+    taken: set[int] = set()
+    for members in schema.group_index.values():
+        if len(members) > 1 and taken.isdisjoint(members):
+            by_size.setdefault(len(members), []).append(members)
+            taken.update(members)
+    single = [((landmark,),) for landmark in range(len(schema)) if landmark not in taken]
+    return (*(tuple(groups) for groups in by_size.values()), *single)
+
+
+def mean_axes(found: Sequence[Kind], train: Sequence[Sample]) -> Float[Tensor, "kind 2"]:
+    """Return, for each kind, the mean vector from its first to its last structure; downwards where there is none."""
+    shape = torch.stack([sample.points for sample in train]).nanmean(dim=0)
+    ends = torch.stack([shape[list(kind[-1])].nanmean(dim=0) - shape[list(kind[0])].nanmean(dim=0) for kind in found])
+    unknown = ~ends.isfinite().all(dim=1) | (ends == 0).all(dim=1)
+    ends[unknown] = torch.tensor([0.0, 1.0])
+    return ends
+
+
+def order_along(
+    points: Float[Tensor, "batch structure 2"], axis: Float[Tensor, " 2"]
+) -> Int[Tensor, "batch structure"]:
+    """Return the order of structures along an axis: the n-th of them gets the n-th name of its kind."""
+    return (points @ axis.to(points.dtype)).argsort(dim=1, stable=True)
+
+
+def highest_peaks(heatmap: Float[Tensor, "batch height width"], count: int) -> Int[Tensor, "batch peak 2"]:
+    """Return the (x, y) of the `count` highest local maxima of each map, highest first.
+
+    A pixel is a local maximum if none of its eight neighbours is higher. Where there are fewer, other pixels follow.
+    """
+    suppressed = torch.where(max_pool2d(heatmap, 3, stride=1, padding=1) == heatmap, heatmap, -torch.inf)
+    flat = suppressed.flatten(1).topk(count, dim=1).indices
+    return torch.stack([flat % heatmap.shape[-1], flat // heatmap.shape[-1]], dim=-1)
+
+
+def windows(
+    heatmap: Float[Tensor, "batch height width"], peaks: Int[Tensor, "batch peak 2"], radius: int
+) -> Float[Tensor, "batch peak height width"]:
+    """Return one map per peak: the heatmap in a square round it, without what is higher than the peak, and zero elsewhere.
+
+    So every map has its highest pixel at its peak, and `decode` and `covariance` read it as one landmark's. Round a
+    peak that is not positive the fill is lower still.
+    """
+    columns = torch.arange(heatmap.shape[-1], device=heatmap.device)
+    rows = torch.arange(heatmap.shape[-2], device=heatmap.device)
+    near = (columns - peaks[..., :1]).abs()[..., None, :] <= radius
+    near = near & ((rows - peaks[..., 1:]).abs()[..., :, None] <= radius)
+    batch = torch.arange(len(heatmap), device=heatmap.device)[:, None]
+    height = heatmap[batch, peaks[..., 1], peaks[..., 0]][..., None, None]
+    fill = torch.where(height > 0, 0.0, height - 1)
+    return torch.where(near & (heatmap[:, None] <= height), heatmap[:, None], fill)
