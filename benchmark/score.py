@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -188,17 +189,19 @@ def interval(
         reduced = metric.reduce(terms[:, torch.from_numpy(draw.astype(np.int64))])
         return torch.stack([reduced[column].double().mean(0) for column in columns]).numpy()
 
-    limits = bootstrap(
-        (np.arange(count),),
-        statistic,
-        vectorized=True,
-        n_resamples=resamples,
-        batch=max(1, BATCH_ELEMENTS // terms.numel()),
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=np.random.default_rng(SEED),
-    ).confidence_interval
-    return dict(zip(columns, np.column_stack([limits.low, limits.high]).tolist(), strict=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of resamples in which a metric applies to no case: they do not count
+        resampled = bootstrap(
+            (np.arange(count),),
+            statistic,
+            vectorized=True,
+            n_resamples=resamples,
+            batch=max(1, BATCH_ELEMENTS // terms.numel()),
+            method="percentile",
+            rng=np.random.default_rng(SEED),
+        ).bootstrap_distribution
+        low, high = np.nanquantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=-1).tolist()
+    return dict(zip(columns, zip(low, high, strict=True), strict=True))
 
 
 def _rows_or_reason(group: Group) -> list[Row]:

@@ -42,6 +42,7 @@ class _Label(NamedTuple):
     """What the label files say of one film: points as shares of its size, and angles; None where absent."""
 
     part: str
+    film: str
     shares: Float[np.ndarray, " 136"] | None
     angles: Float[np.ndarray, " 3"] | None
 
@@ -58,8 +59,7 @@ class AASCE(LandmarkDataModule):
     Film stems name the cases. Films with one session number count as one patient; films without a number (the
     `coronal` ones) count as one too, since nothing says whose they are. The NME is normalised by the spine's length,
     from the first vertebra's upper to the last one's lower left corner. The SDR radii are pixels of the original film
-    (median height 2375 px, vertebrae some 100 px wide, so they span about a tenth to four tenths of a vertebra): films
-    differ in size, read NME beside them.
+    (median height 2375 px, vertebrae 150 px wide: 7 % to 27 % of a vertebra). Films differ in size: read NME beside.
     """
 
     title = "AASCE 2019 (spinal AP films)"
@@ -100,14 +100,14 @@ labels/test/    the same four
 
     def scan(self) -> Inventory:
         """Read both parts' labels and the headers of all their films."""
-        films = {stem: self.root / "data" / label.part / f"{stem}.jpg" for stem, label in self._labels.items()}
+        films = {stem: self.root / "data" / label.part / label.film for stem, label in self._labels.items()}
         found = film_sizes(self.root, films)
         cases, oddities, bare = {}, [], []
         for name, size in found.sizes.items():
             label = self._labels[name]
-            points = self._points(films[name], label, size)
+            points = self._points(label, size)
             if points is None:
-                bare.append(f"labels/{label.part}/landmarks.csv (or {name}.jpg.mat)")
+                bare.append(f"labels/{label.part}/landmarks.csv (or {label.film}.mat)")
                 continue
             cases[name] = Case(name, films[name], points, size, patient=_patient(name), view="AP")
             oddities += [f"{name}: {text}" for text in _oddities(points, size, label)]
@@ -148,8 +148,8 @@ labels/test/    the same four
             for stem, label in self._part(part):
                 if stem in labels:
                     raise DataError(
-                        f"{self.root / 'labels' / part / 'filenames.csv'} lists {stem}.jpg, which is listed before; "
-                        f"rename or remove one of the two films and its labels."
+                        f"{self.root / 'labels' / part / 'filenames.csv'} lists {label.film}, whose name is taken by "
+                        f"another film; rename or remove one of the two films and its labels."
                     )
                 labels[stem] = label
         return labels
@@ -167,12 +167,12 @@ labels/test/    the same four
         shares = _table(folder / "landmarks.csv", len(names), 2 * POINTS)
         angles = _table(folder / "angles.csv", len(names), 3)
         for row, name in enumerate(names):
-            label = _Label(part, None if shares is None else shares[row], None if angles is None else angles[row])
-            yield name.removesuffix(".jpg"), label
+            label = _Label(part, name, None if shares is None else shares[row], None if angles is None else angles[row])
+            yield Path(name).stem, label
 
-    def _points(self, film: Path, label: _Label, size: tuple[int, int]) -> Float[np.ndarray, "68 2"] | None:
+    def _points(self, label: _Label, size: tuple[int, int]) -> Float[np.ndarray, "68 2"] | None:
         """Return a film's points in pixels: from its `.mat` or else its row of `landmarks.csv`; None without both."""
-        file = self.root / "labels" / label.part / f"{film.name}.mat"
+        file = self.root / "labels" / label.part / f"{label.film}.mat"
         return _read_mat(file) if file.is_file() else _from_shares(label, size)
 
     def _notes(self, films: Mapping[str, Path]) -> tuple[str, ...]:

@@ -152,11 +152,12 @@ class LandmarkDataModule(LightningDataModule, ABC):
             raise self.foreign_folder("there is no such folder")
         inventory = self._without_undecodable(self.scan())
         if inventory.unreadable and not self.allow_missing:
-            others = len(inventory.unreadable) - 1
-            raise DataError(inventory.unreadable[0] + (f" The same holds for {others} other films." if others else ""))
+            more = len(inventory.unreadable) - 1
+            raise DataError(inventory.unreadable[0] + (f" {more} more cannot be read either." if more else ""))
         if inventory.missing and not self.allow_missing:
+            count = "a file" if len(inventory.missing) == 1 else f"{len(inventory.missing)} files"
             raise DataError(
-                f"{self.root} lacks {len(inventory.missing)} files ({_and_more(inventory.missing, 5)}); complete the "
+                f"{self.root} lacks {count} ({_and_more(inventory.missing, 5)}); complete the "
                 f"folder or pass --allow-missing to go on without these cases."
             )
         if not inventory.cases:

@@ -156,7 +156,7 @@ cv_reduced/set{1,2,3}/{train,test}.txt   the same for the reduced protocol (opti
         notes = [f"Millimetres by the wrist rule: 50 mm between points {self.protocol.truth.removeprefix('wrist ')}."]
         unused = [name for name in cases if name not in listed]
         if unused:
-            notes.append(f"{len(unused)} films are in no fold of {self.protocol.name}: {', '.join(sorted(unused))}.")
+            notes.append(f"Films that are in no fold of {self.protocol.name}: {', '.join(sorted(unused))}.")
         return tuple(notes)
 
 

@@ -154,6 +154,12 @@ class Board:
         return tuple(row for row in self.rows if row.status != "reported")
 
     @property
+    def common_badges(self) -> tuple[str, ...]:
+        """The badges that every ranked row has, said once instead of in each."""
+        badges = [row.badges for row in self.ranked]
+        return tuple(badge for badge in badges[0] if all(badge in others for others in badges)) if badges else ()
+
+    @property
     def floor(self) -> Row | None:
         """The best ranked row of the trivial method."""
         return next((row for row in self.ranked if row.variant == FLOOR), None)

@@ -58,7 +58,7 @@ def page_text(boards: Sequence[Board]) -> str:
 def index_text(boards: Sequence[Board]) -> str:
     """Write the overview: for each test set the leader, the floor and how many methods beat it."""
     header = ["Dataset", "Protocol", "Test set", "Cases", "Ranked by", "Leader", "Budget of the leader"]
-    header += [f"Floor ({FLOOR})", "Better than the floor", "Not ranked"]
+    header += [f"Floor ({FLOOR})", "Better than the floor", "Not ranked", "Caveats"]
     rows = [_overview(board) for board in boards]
     return (
         "\n\n".join(
@@ -136,14 +136,12 @@ def _caption(board: Board) -> str:
 
 def _shared(board: Board) -> str:
     """Name the badges that every row has, and folds that nobody ran."""
-    badges = [row.badges for row in board.ranked]
-    common = [badge for badge in (badges[0] if badges else ()) if all(badge in others for others in badges)]
-    sentence = f"All rows: **{', '.join(common)}**." if common else ""
+    sentences = [f"All rows: **{', '.join(board.common_badges)}**."] if board.common_badges else []
     expected = len(board.facts.get("splits", ()))
     folds = board.ranked[0].folds if board.ranked else ()
-    if len(folds) < expected and folds:
-        sentence += f" **Only {len(folds)} of the {expected} folds were run ({', '.join(folds)}).**"
-    return sentence.strip()
+    if folds and len(folds) < expected:
+        sentences.append(f"**Only {len(folds)} of the {expected} folds were run ({', '.join(folds)}).**")
+    return " ".join(sentences)
 
 
 def _budgets(board: Board) -> str:
@@ -157,7 +155,7 @@ def _overview(board: Board) -> list[str]:
     place = [board.dataset, f"[{board.protocol}]({page_name(board)}.md)", board.test_set or NO_NUMBER]
     unranked = [f"{row.label} ({row.status})" for row in board.measured if row.rank is None]
     if not board.ranked:
-        return [*place, *[NO_NUMBER] * 2, "none", *[NO_NUMBER] * 3, ", ".join(unranked)]
+        return [*place, *[NO_NUMBER] * 2, "none", *[NO_NUMBER] * 3, ", ".join(unranked), NO_NUMBER]
     first, leader, floor = board.columns[0], board.ranked[0], board.floor
     leaders = ", ".join(row.label for row in board.ranked if row.rank == 1)
     others = [row for row in board.ranked if row.variant != FLOOR]
@@ -171,6 +169,7 @@ def _overview(board: Board) -> list[str]:
         _floor_text(board, floor),
         f"{len(better)} of {len(others)} methods" if floor else "not measured",
         ", ".join(unranked) or "none",
+        "; ".join([*board.facts.get("caveats", ()), *board.common_badges]) or "none known",
     ]
 
 

@@ -109,7 +109,10 @@ def score_tables(board: Board) -> list[str]:
     packs = _packs(board.columns)
     first = markdown_table(
         ["Rank", "Method", "Budget", "Seeds", "Folds", *map(heading, packs[0]), "Remarks"],
-        [[*_name(board, row), *_effort(board, row), *_scores(row, packs[0]), _remarks(row)] for row in board.rows],
+        [
+            [*_name(board, row), *_effort(board, row), *_scores(row, packs[0]), _remarks(board, row)]
+            for row in board.rows
+        ],
     )
     rest = [
         markdown_table(
@@ -219,10 +222,10 @@ def _says_something(row: Row, columns: Sequence[Column]) -> bool:
     return row.status != "reported" or any(column.name in row.scores for column in columns)
 
 
-def _remarks(row: Row) -> str:
+def _remarks(board: Board, row: Row) -> str:
     status = "" if row.status in {"done", "failed", "unsupported", "reported"} else row.status
     source = f"[{row.paper}]({row.url})" if row.status == "reported" else ""
-    badges = [f"**{badge}**" for badge in row.badges]
+    badges = [f"**{badge}**" for badge in row.badges if badge not in board.common_badges]
     return "; ".join(filter(None, [status, source, *badges, *row.notes])) or NO_NUMBER
 
 

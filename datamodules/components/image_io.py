@@ -75,7 +75,8 @@ def film_sizes(root: Path, films: Mapping[str, Path]) -> FilmSizes:
 
 def find_film(folder: Path, stem: str, default: str = ".jpg") -> Path:
     """Return the film `stem` of `folder`, whatever its format; with the `default` suffix where there is none."""
-    candidates = (folder / f"{stem}{suffix}" for suffix in FILM_SUFFIXES)
+    suffixes = (spelt for suffix in FILM_SUFFIXES for spelt in (suffix, suffix.upper()))
+    candidates = (folder / f"{stem}{suffix}" for suffix in suffixes)
     return next((path for path in candidates if path.is_file()), folder / f"{stem}{default}")
 
 

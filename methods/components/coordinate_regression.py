@@ -39,6 +39,8 @@ class CoordinateRegression(Method):
         self.lr, self.schedule, self.rotation, self.weights = lr, schedule, rotation, weights
         self.backbone, channels = backbone(backbone_name, weights)
         self.head = nn.Linear(channels, 2 * len(schema))
+        nn.init.zeros_(self.head.weight)  # so that training starts at the mean shape
+        nn.init.zeros_(self.head.bias)
         self.register_buffer("mean", torch.full((len(schema), 2), 0.5))
 
     @property

@@ -154,3 +154,79 @@ def adaptive_wing(
     offset = theta * slope - omega * torch.log1p(power)
     logarithmic = omega * torch.log1p((error / epsilon) ** exponent)
     return _mean(torch.where(error < theta, logarithmic, slope * error - offset))
+
+
+def focal(logits: Heatmaps, truth: Heatmaps, counted: Bool[Tensor, "batch landmark height width"]) -> Float[Tensor, ""]:
+    """Penalty-reduced focal loss of centre heatmaps, Eq. 1 of Yi et al., ISBI 2020 (alpha = 2, beta = 4).
+
+    With p = sigmoid(logit), minus the sum of (1 - p)^2 log p over centres (truth 1) and of (1 - y)^4 p^2 log(1 - p) over
+    all other pixels, divided by the number of centres.
+
+    Args:
+        logits: Predicted heatmaps before the sigmoid.
+        truth: Heatmaps y that are exactly 1 at the centres' pixels.
+        counted: Which pixels count.
+
+    Example:
+        >>> focal(torch.zeros(1, 1, 1, 2), torch.tensor([[[[1.0, 0.0]]]]), torch.ones(1, 1, 1, 2, dtype=torch.bool))
+        tensor(0.3466)
+    """
+    logit, true = logits[counted], truth[counted]
+    guess, centre = logit.sigmoid(), true == 1
+    at_centre = (1 - guess) ** 2 * torch.nn.functional.logsigmoid(logit)
+    elsewhere = (1 - true) ** 4 * guess**2 * torch.nn.functional.logsigmoid(-logit)
+    return -torch.where(centre, at_centre, elsewhere).sum() / centre.sum().clamp(min=1)
+
+
+def learned_gaussian(
+    predicted: Heatmaps,
+    points: Float[Tensor, "batch landmark 2"],
+    sigma: Float[Tensor, " landmark"],
+    visible: Visible,
+    gain: float = 100.0,
+    alpha: float = 20.0,
+) -> Float[Tensor, ""]:
+    """Heatmap regression with learned widths, the objective of Payer et al., Medical Image Analysis 2019, Sec. 3.
+
+    Half the squared error, summed over pixels, to the Gaussian g = gain / (2 pi sigma^2) exp(-|x - x*|^2 / (2 sigma^2)),
+    plus half of alpha sigma^2, summed over landmarks and averaged over films: a landmark that cannot be placed exactly
+    is cheaper under a wide Gaussian, alpha keeps it from growing without end. Missing landmarks are taken out before
+    their Gaussian is rendered, since sigma gets its gradient through it.
+
+    Args:
+        predicted: Predicted heatmaps, on the grid of the points.
+        points: (x, y) in heatmap pixels.
+        sigma: Width of each landmark's Gaussian in heatmap pixels.
+        visible: Which landmarks count.
+        gain: Volume under each Gaussian.
+        alpha: Price of a wide Gaussian.
+    """
+    guess, (x, y), width = predicted[visible], points[visible].T, sigma.expand(visible.shape)[visible]
+    columns, rows = (torch.arange(n, device=x.device, dtype=x.dtype) for n in (guess.shape[-1], guess.shape[-2]))
+    squared = (columns - x[:, None])[:, None, :] ** 2 + (rows - y[:, None])[:, :, None] ** 2
+    variance = (width**2)[:, None, None]
+    truth = gain / (2 * math.pi * variance) * torch.exp(-squared / (2 * variance))
+    return (((guess - truth) ** 2).sum() + alpha * (width**2).sum()) / (2 * len(visible))
+
+
+def spatial_kl(logits: Heatmaps, truth: Heatmaps, visible: Visible) -> Float[Tensor, ""]:
+    """Kullback-Leibler divergence of two distributions over a map's pixels: sum of q (log q - log p), mean over maps.
+
+    p is the softmax of the logits (as in McCouat and Voiculescu, CVPR 2022, whose target is the landmark's pixel), q the
+    true heatmap over its sum. Landmarks out of the map, where no pixel of the heatmap reaches .1, do not count.
+
+    Args:
+        logits: Predicted log-probabilities, up to a constant per map.
+        truth: Unit-height Gaussian heatmaps.
+        visible: Which maps count.
+
+    Example:
+        >>> truth = torch.tensor([[[[1.0, 0.0, 0.0, 0.0]]]])
+        >>> spatial_kl(torch.zeros(1, 1, 1, 4), truth, torch.tensor([[True]]))  # ln 4
+        tensor(1.3863)
+    """
+    guess, true = logits[visible].flatten(1), truth[visible].flatten(1)
+    inside = true.amax(dim=1) > 0.1
+    target = true[inside] / true[inside].sum(dim=1, keepdim=True)
+    divergence = torch.xlogy(target, target) - target * guess[inside].log_softmax(dim=1)
+    return _mean(divergence.sum(dim=1))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from timm.optim import param_groups_weight_decay
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
 
 Schedule = Literal["constant", "inverse-time", "cosine", "one-cycle"]
@@ -37,4 +39,27 @@ def adam(module: LightningModule, lr: float, schedule: Schedule = "constant") ->
         return optimizer
     else:
         raise ValueError(f"there is no schedule {schedule!r}; choose constant, inverse-time, cosine or one-cycle.")
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def adamw(module: LightningModule, lr: float, weight_decay: float, warmup: float = 0.05) -> OptimizerLRScheduler:
+    """Return AdamW under a linear warm-up and a half cosine to zero, per step over the stage's planned steps.
+
+    Biases and normalisation weights do not decay.
+
+    Args:
+        module: The method, attached to its trainer.
+        lr: Peak learning rate.
+        weight_decay: Of all other weights.
+        warmup: Share of the steps in which the rate rises.
+    """
+    optimizer = torch.optim.AdamW(param_groups_weight_decay(module, weight_decay), lr=lr)
+    steps = max(1, int(module.trainer.estimated_stepping_batches))
+    rising = max(1, round(warmup * steps))
+
+    def factor(step: int) -> float:
+        falling = (step - rising) / max(1, steps - rising)
+        return (step + 1) / rising if step < rising else (1 + math.cos(math.pi * min(1.0, falling))) / 2
+
+    scheduler = LambdaLR(optimizer, factor)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -85,13 +85,13 @@ def test_aasce_names_a_mat_with_other_content(spine: Path, content: dict[str, np
 def test_aasce_film_names_cannot_clash_between_training_and_test(spine: Path) -> None:
     first = (spine / "labels" / "training" / "filenames.csv").read_text().splitlines()[0]
     edit(spine / "labels" / "test" / "filenames.csv", lambda lines: [first, *lines[1:]])
-    with pytest.raises(DataError, match=r"test/filenames\.csv lists .* which is listed before"):
+    with pytest.raises(DataError, match=r"test/filenames\.csv lists .* whose name is taken"):
         _ = aasce.AASCE(spine).inventory
 
 
 def test_aasce_lists_a_whole_part_that_is_not_there(spine: Path) -> None:
     (spine / "labels" / "test" / "filenames.csv").unlink()
-    with pytest.raises(DataError, match=r"lacks 1 files \(labels/test/filenames\.csv\)"):
+    with pytest.raises(DataError, match=r"lacks a file \(labels/test/filenames\.csv\)"):
         _ = aasce.AASCE(spine).inventory
 
 
@@ -280,7 +280,7 @@ def test_hand_rows_without_a_film_matter_only_if_a_fold_lists_them(hands: Path) 
     edit(hands / "all.csv", lambda lines: [*lines, ",".join(["9999", *lines[0].split(",")[1:]])])
     assert "9999" not in hand.Hand(hands).inventory.cases
     edit(hands / "cv" / "set1" / "test.txt", lambda lines: [*lines, "9999"])
-    with pytest.raises(DataError, match=r"lacks 1 files \(images/9999\.mha\)"):
+    with pytest.raises(DataError, match=r"lacks a file \(images/9999\.mha\)"):
         _ = hand.Hand(hands).inventory
 
 

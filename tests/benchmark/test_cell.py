@@ -1,0 +1,194 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+from lightning import seed_everything
+
+import datamodules
+import methods
+from benchmark.cell import Budget, Cell
+from benchmark.progress import Progress
+from benchmark.store import HISTORY, PREDICTIONS, RunRecord, RunStore
+from benchmark.training import BEST, Context, run_cell
+
+MakeCell = Callable[..., Cell]
+ONE_EPOCH = Budget("test", epochs=1)
+
+
+def test_the_key_changes_with_every_field_of_a_cell_and_with_the_data(make_cell: MakeCell) -> None:
+    cell = make_cell("steady")
+    others = [
+        make_cell("steady", delay=0.1),
+        make_cell("steady-slow"),
+        make_cell("steady", seed=1),
+        make_cell("steady", split="fold2"),
+        make_cell("steady", budget=Budget("test", epochs=2)),
+        make_cell("steady", budget=Budget("test", precision="bf16-mixed")),
+        make_cell("steady", budget=Budget("test", train_cases=3)),
+        replace(cell, protocol="3-fold-other"),
+    ]
+    keys = [other.key("data") for other in others] + [cell.key("data"), cell.key("other data")]
+    assert len(set(keys)) == len(keys)
+    assert make_cell("steady").key("data") == cell.key("data")
+
+
+def test_a_changed_default_changes_the_key(make_cell: MakeCell, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = make_cell("mean_shape").key("data")
+    kind = methods.discover()["mean_shape"]
+    monkeypatch.setattr(kind.__init__, "__defaults__", ((32, 32),))
+    assert make_cell("mean_shape").key("data") != before
+
+
+def test_the_config_is_shared_by_seeds_and_splits_only(make_cell: MakeCell) -> None:
+    config = make_cell("steady").config
+    assert make_cell("steady", seed=1, split="fold2").config == config
+    assert make_cell("steady", budget=ONE_EPOCH).config != config
+    assert make_cell("steady", epochs=4).config != config
+
+
+def test_a_cell_survives_json(make_cell: MakeCell) -> None:
+    cell = make_cell("posenet")
+    assert Cell.from_json(cell.as_json()) == cell
+    assert hash(Cell.from_json(cell.as_json())) == hash(cell)
+
+
+@pytest.mark.parametrize("setting", [{"epochs": 0}, {"train_cases": -1}, {"workers": 1.5}, {"epochs": True}])
+def test_a_budget_that_is_no_count_is_refused(setting: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=f"budget.{next(iter(setting))}"):
+        Budget("test", **setting)
+
+
+@pytest.fixture(scope="module")
+def steady(phantoms: Path, make_cell: MakeCell, tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    """A finished run of both stages."""
+    from .conftest import PLUGINS
+
+    context = Context(tmp_path_factory.mktemp("runs"), {"hand": phantoms / "hand"}, plugins=PLUGINS)
+    return run_cell(make_cell("steady"), context)
+
+
+def test_a_run_leaves_exactly_its_artefacts(steady: RunRecord) -> None:
+    assert steady.status == "done", steady.traceback
+    files = {str(path.relative_to(steady.folder)) for path in steady.folder.rglob("*") if path.is_file()}
+    assert files == {"run.json", PREDICTIONS, HISTORY, "checkpoints/best.ckpt"}
+
+
+def test_run_json_says_what_the_run_was(steady: RunRecord) -> None:
+    read = RunRecord.read(steady.folder / "run.json")
+    assert read == steady
+    assert (read.epochs, read.checkpoint["rule"], read.test_sets) == (6, BEST, {"test": 8})
+    network = 1 * 4 * 9 + 4 + 8 + 64 * 74 + 74
+    assert read.parameters == {"trainable": network, "keras": network + 8}
+    assert read.flops == 2 * (4 * 4 * 4 * 9 + 64 * 74)
+    assert read.versions["torch"] == torch.__version__
+    assert read.latency_ms is not None
+    assert 0 < read.latency_ms < 1000
+    assert set(read.seconds) == {"prepare", "fit", "predict"}
+
+
+def test_predictions_hold_the_labels_of_the_annotation_file(steady: RunRecord, phantoms: Path) -> None:
+    table = RunStore(steady.folder.parents[4]).predictions(steady)
+    data = datamodules.discover()["hand"](phantoms / "hand", split="fold1")
+    assert len(table) == 8 * 37
+    case = data.inventory.cases[table["case"][0]]
+    rows = table[table["case"] == case.name]
+    assert np.array_equal(rows[["true_x", "true_y"]].to_numpy(), case.points, equal_nan=True)
+    assert list(rows["landmark"]) == list(data.schema.names)
+    assert set(zip(rows["height"], rows["width"], strict=True)) == {case.size}
+    metadata = pq.read_schema(steady.folder / PREDICTIONS).metadata
+    assert (metadata[b"variant"], metadata[b"seed"]) == (b"steady", b"0")
+
+
+def test_predictions_are_those_of_the_best_epoch_of_the_last_stage(
+    steady: RunRecord, context: Context, make_cell: MakeCell
+) -> None:
+    history = pd.read_csv(steady.folder / HISTORY)
+    last = history[history["stage"] == 1].reset_index()
+    assert steady.checkpoint["epoch"] == last["val/radial_error"].idxmin()
+    data = context.datamodule(make_cell("steady"))
+    method = methods.discover(context.plugins)["steady"](data.schema, **dict(steady.cell.hparams)).eval()
+    stored = torch.load(steady.folder / "checkpoints" / steady.checkpoint["file"], weights_only=True)
+    method.load_state_dict(stored["state_dict"])
+    data.configure(method.input_spec, batch_size=1)
+    batch = next(iter(data.predict_dataloader()[0]))
+    with torch.no_grad():
+        points = method.predict(batch).transform(batch.to_image).points[0].numpy()
+    table = pd.read_parquet(steady.folder / PREDICTIONS)
+    assert np.allclose(table.loc[table["case"] == batch.case[0], ["x", "y"]].to_numpy(), points, atol=1e-3)
+
+
+def test_the_same_seed_twice_gives_identical_predictions_and_another_seed_does_not(
+    steady: RunRecord, context: Context, make_cell: MakeCell
+) -> None:
+    seed_everything(99, verbose=False)
+    again, other = run_cell(make_cell("steady"), context), run_cell(make_cell("steady", seed=1), context)
+    first, second, third = (pd.read_parquet(r.folder / PREDICTIONS) for r in (steady, again, other))
+    pd.testing.assert_frame_equal(first, second)
+    assert not np.allclose(first[["x", "y"]], third[["x", "y"]])
+
+
+def test_a_method_that_fails_is_recorded_with_its_traceback(context: Context, make_cell: MakeCell) -> None:
+    record = run_cell(make_cell("broken"), context)
+    assert record.status == "failed"
+    assert record.reason.startswith("RuntimeError: mat1 and mat2")
+    assert "return (self.weight @" in RunRecord.read(record.folder / "run.json").traceback
+    assert not RunStore(context.store).is_done(record.cell, record.fingerprint)
+
+
+def test_a_method_that_does_not_support_the_landmarks_says_why(context: Context, make_cell: MakeCell) -> None:
+    record = run_cell(make_cell("groups-only"), context)
+    assert (record.status, record.reason) == ("unsupported", "needs landmarks grouped into vertebrae")
+    assert RunStore(context.store).is_done(record.cell, record.fingerprint)
+
+
+def test_the_budget_limits_epochs_and_training_cases(context: Context, make_cell: MakeCell) -> None:
+    told: list[Progress] = []
+    record = run_cell(make_cell("steady", budget=Budget("test", epochs=2, train_cases=4)), context, told.append)
+    assert record.epochs == 4
+    assert [p.epoch for p in told if p.step == "training" and p.loss == p.loss] == [1, 2, 3, 4]
+    assert {p.epochs for p in told if p.step == "training"} == {4}
+    whole = run_cell(make_cell("mean_shape"), context)
+    part = run_cell(make_cell("mean_shape", budget=Budget("test", train_cases=4)), context)
+    assert not pd.read_parquet(whole.folder / PREDICTIONS).equals(pd.read_parquet(part.folder / PREDICTIONS))
+    assert whole.fingerprint == part.fingerprint
+
+
+def test_the_mean_shape_is_the_mean_of_the_training_labels(context: Context, make_cell: MakeCell) -> None:
+    record = run_cell(make_cell("mean_shape"), context)
+    data = context.datamodule(record.cell)
+    cases = [data.inventory.cases[name] for name in data.split.train]
+    share = np.nanmean([(case.points + 0.5) / case.size[::-1] for case in cases], axis=0)
+    table = pd.read_parquet(record.folder / PREDICTIONS)
+    expected = [share * data.inventory.cases[name].size[::-1] - 0.5 for name in table["case"].unique()]
+    assert np.allclose(table[["x", "y"]].to_numpy(), np.concatenate(expected), atol=0.01)
+
+
+def test_lightning_is_silent(context: Context, make_cell: MakeCell, capfd: pytest.CaptureFixture[str]) -> None:
+    run_cell(make_cell("steady", budget=ONE_EPOCH), context)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_fit_that_broke_off_goes_on_and_ends_as_if_it_had_not(
+    steady: RunRecord, context: Context, make_cell: MakeCell
+) -> None:
+    def stop_after(epochs: int) -> Callable[[Progress], None]:
+        def report(progress: Progress) -> None:
+            if progress.epoch == epochs and progress.loss == progress.loss:
+                raise KeyboardInterrupt
+
+        return report
+
+    for epochs in (2, 4, 5):
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            run_cell(make_cell("steady"), context, stop_after(epochs))
+    record = run_cell(make_cell("steady"), context)
+    columns = ["stage", "epoch", "train/loss", "val/radial_error", "lr"]
+    first, second = (pd.read_csv(r.folder / HISTORY)[columns] for r in (steady, record))
+    pd.testing.assert_frame_equal(first, second)
+    assert first["epoch"].tolist() == [0, 1, 2, 0, 1, 2]
+    pd.testing.assert_frame_equal(*(pd.read_parquet(r.folder / PREDICTIONS) for r in (steady, record)))

@@ -1,0 +1,264 @@
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from benchmark.cell import Budget
+from benchmark.score import CONFIDENCE, RESAMPLES, score
+from leaderboards.build import build, show
+from leaderboards.pages import HOW_TO_READ
+from leaderboards.reader import read_boards
+from leaderboards.reported import Reported
+from tests.stored_runs import Skull, predictions, skull, write_run
+
+__all__ = ["skull"]
+
+URL = "https://example.org/paper"
+
+
+def shifted(error_mm: float, cases: int = 4, first: int = 0) -> pd.DataFrame:
+    """Predictions that are all off by the same distance, so that every score is known without computing."""
+    return predictions(np.full((cases, 3), error_mm / 0.5), first=first)
+
+
+def printed(method: str, value: float, variant: str = "", protocol: str = "official") -> Reported:
+    return Reported("skull", protocol, "test", method, variant, {"mre_mm": value}, "Doe 2020", URL, "3", "a note")
+
+
+def lines(path: Path, start: str) -> list[str]:
+    return [line for line in path.read_text().splitlines() if line.startswith(start)]
+
+
+@pytest.fixture
+def store(skull: type[Skull], tmp_path: Path) -> Path:
+    """A method that is good, the floor, one that is worse, one that failed and one that does not apply."""
+    store = tmp_path / "runs"
+    write_run(store, shifted(3.0))
+    write_run(store, shifted(1.0), variant="posenet")
+    write_run(store, shifted(5.0), variant="mnv2")
+    write_run(store, None, variant="res50", reason="RuntimeError: out of memory")
+    write_run(store, None, variant="res50-hm", status="unsupported", reason="it needs vertebrae")
+    score(store)
+    return store
+
+
+def test_the_page_is_what_was_agreed(store: Path, tmp_path: Path) -> None:
+    build(store, tmp_path / "out", [printed("Rival", 0.9)])
+    page = tmp_path / "out" / "skull-official.md"
+    effort = "reduced (2 epochs/stage) | 1 (0) | 1/1"
+    good = (
+        "1.00 [1.00, 1.00] | 0.00 [0.00, 0.00] | 1.00 [1.00, 1.00] | 100.00 [100.00, 100.00] | 100.00 [100.00, 100.00]"
+    )
+    assert lines(page, "| 1 | posenet | reduced")[0].startswith(f"| 1 | posenet | {effort} | {good} | ")
+    assert lines(page, "| Rank | Method | Budget")[0].startswith(
+        "| Rank | Method | Budget | Seeds | Folds | MRE (mm) ↓ | SD (mm) ↓ | Median (mm) ↓ | SDR 2 mm (%) ↑ | SDR 4 mm (%) ↑"
+    )
+    cost = "none | 256x128 | 1.23 M | 2.50 G | 3.2 | 1 min 0 s, 2 epochs |"
+    assert lines(page, "| 1 | posenet | [Fard")[0].endswith(cost)
+    assert lines(page, "| - | *reported:* Rival")[0].split(" | ")[5] == "0.90"
+    assert "Dataset skull, protocol official, test set test: 4 cases. Truth: mean of two readers." in page.read_text()
+    assert "Times were measured on: one processor." in page.read_text()
+
+
+def test_rows_come_best_first_and_the_unfinished_last(store: Path) -> None:
+    (board,) = read_boards(store, [])
+    assert [(row.label, row.rank, row.status) for row in board.rows] == [
+        ("posenet", 1, "done"),
+        ("mean_shape", 2, "done"),
+        ("mnv2", 3, "done"),
+        ("res50", None, "failed"),
+        ("res50-hm", None, "unsupported"),
+    ]
+
+
+def test_failed_and_unsupported_cells_are_shown_with_their_reason(store: Path, tmp_path: Path) -> None:
+    build(store, tmp_path, [])
+    failed, unsupported = (
+        lines(tmp_path / "skull-official.md", f"| - | {name} |")[0] for name in ("res50", "res50-hm")
+    )
+    assert "failed: RuntimeError: out of memory" in failed
+    assert failed.count("| failed |") >= 1
+    assert "unsupported: it needs vertebrae" in unsupported
+    assert "res50 (failed), res50-hm (unsupported)" in (tmp_path / "index.md").read_text()
+
+
+def test_no_cell_of_a_table_is_blank(store: Path, tmp_path: Path) -> None:
+    build(store, tmp_path, [printed("Rival", 0.9)])
+    for line in lines(tmp_path / "skull-official.md", "|") + lines(tmp_path / "index.md", "|"):
+        assert all(cell.strip() for cell in line.strip("|").split("|"))
+
+
+def test_a_method_that_does_not_beat_the_mean_shape_is_marked(store: Path, tmp_path: Path) -> None:
+    build(store, tmp_path, [printed("Old rival", 3.5), printed("New rival", 0.5)])
+    page = tmp_path / "skull-official.md"
+    assert "**not better than mean_shape**" in lines(page, "| 3 | mnv2")[0]
+    assert "not better" not in lines(page, "| 1 | posenet")[0]
+    assert "its MRE is not better than mean_shape's here" in lines(page, "| - | *reported:* Old rival")[0]
+    assert "not better" not in lines(page, "| - | *reported:* New rival")[0]
+    assert "| 3.00 (rank 2 of 3) | 1 of 2 methods |" in (tmp_path / "index.md").read_text()
+
+
+def test_reported_numbers_stand_only_under_their_own_protocol_and_unranked(store: Path) -> None:
+    (board,) = read_boards(store, [printed("Rival", 0.1), printed("Elsewhere", 0.1, protocol="3-fold")])
+    reported = [row for row in board.rows if row.status == "reported"]
+    assert [(row.label, row.rank, row.paper) for row in reported] == [("Rival", None, "Doe 2020, Table 3")]
+    assert board.ranked[0].label == "posenet"
+
+
+def test_the_papers_own_number_stands_beside_the_measured_one(store: Path, tmp_path: Path) -> None:
+    build(store, tmp_path, [printed("PoseNet", 1.12, variant="posenet")])
+    page = tmp_path / "skull-official.md"
+    assert "| 1.00 [1.00, 1.00] (paper: 1.12) |" in lines(page, "| 1 | posenet | reduced")[0]
+    frame = pd.read_csv(tmp_path / "skull-official.csv").set_index("method")
+    assert frame.loc["posenet", "mre_mm_paper"] == 1.12
+
+
+def test_equal_scores_share_a_rank(store: Path, tmp_path: Path) -> None:
+    write_run(store, shifted(1.0), variant="posenet-l2")
+    score(store)
+    build(store, tmp_path, [])
+    page = tmp_path / "skull-official.md"
+    assert lines(page, "| 1= | posenet |")
+    assert lines(page, "| 1= | posenet-l2 |")
+    assert lines(page, "| 3 | mean_shape |")
+
+
+def test_a_row_with_fewer_folds_keeps_its_numbers_but_has_no_rank(skull: type[Skull], tmp_path: Path) -> None:
+    for number, fold in enumerate(("fold1", "fold2", "fold3")):
+        write_run(tmp_path, shifted(3.0, first=10 * number), protocol="3-fold", split=fold)
+        if fold != "fold2":
+            write_run(tmp_path, shifted(1.0, first=10 * number), "posenet", protocol="3-fold", split=fold)
+    write_run(tmp_path, None, "posenet", protocol="3-fold", split="fold2", reason="ValueError: diverged")
+    score(tmp_path)
+    (board,) = read_boards(tmp_path, [])
+    whole, part = board.rows
+    assert (whole.label, whole.rank) == ("mean_shape", 1)
+    assert (part.label, part.rank, part.status, part.cases) == ("posenet", None, "incomplete", 8)
+    assert part.notes == ("fold2, seed 0 failed: ValueError: diverged", "2 of 3 folds (fold1, fold3)")
+
+
+def test_folds_that_nobody_ran_are_said_in_the_caption(skull: type[Skull], tmp_path: Path) -> None:
+    write_run(tmp_path, shifted(1.0), protocol="3-fold", split="fold2")
+    score(tmp_path)
+    build(tmp_path, tmp_path / "out", [])
+    text = (tmp_path / "out" / "skull-3-fold.md").read_text()
+    assert "**Only 1 of the 3 folds were run (fold2).**" in text
+    assert "Caveats: **leaked pairs**" in text
+    assert lines(tmp_path / "out" / "skull-3-fold.md", "| 1 | mean_shape | reduced (2 epochs/stage) | 1 (0) | 1/3 |")
+
+
+def test_protocols_have_pages_of_their_own_and_films_tables_of_their_own(store: Path, tmp_path: Path) -> None:
+    write_run(store, shifted(2.0), protocol="3-fold", split="fold1")
+    write_run(store, shifted(0.1), content="phantoms", fingerprint="f", badges=("phantom films",))
+    score(store)
+    build(store, tmp_path, [])
+    text = (tmp_path / "skull-official.md").read_text()
+    assert (tmp_path / "skull-3-fold.md").is_file()
+    assert text.index("## Test set test, films films") < text.index("## Test set test, films phantoms")
+    assert "All rows: **phantom films**." in text
+    assert [board.ranked[0].value("mre_mm") for board in read_boards(store, [])] == pytest.approx([2.0, 1.0, 0.1])
+
+
+def test_different_budgets_are_never_mixed_silently(store: Path, tmp_path: Path) -> None:
+    build(store, tmp_path, [])
+    same = (tmp_path / "skull-official.md").read_text()
+    write_run(store, shifted(0.5), variant="posenet", budget=Budget("paper"))
+    score(store)
+    build(store, tmp_path, [])
+    mixed = (tmp_path / "skull-official.md").read_text()
+    assert "Training budget of all rows: reduced (2 epochs/stage)." in same
+    assert "**Budgets differ between rows (paper; reduced (2 epochs/stage))" in mixed
+    assert lines(tmp_path / "skull-official.md", "| 1 | posenet | paper |")
+
+
+def test_rows_of_one_variant_are_told_apart_by_what_differs(store: Path) -> None:
+    write_run(store, shifted(2.0), variant="farnet", hparams=(("alpha", 40), ("lr", 0.1)))
+    write_run(store, shifted(2.5), variant="farnet", hparams=(("alpha", 40), ("lr", 0.2)))
+    score(store)
+    (board,) = read_boards(store, [])
+    assert {"farnet (lr=0.1)", "farnet (lr=0.2)"} < {row.label for row in board.rows}
+
+
+def test_several_seeds_show_their_spread_and_what_it_is(store: Path, tmp_path: Path) -> None:
+    write_run(store, shifted(2.0), variant="posenet", seed=1)
+    score(store)
+    build(store, tmp_path, [])
+    row = lines(tmp_path / "skull-official.md", "| 1 | posenet | reduced")[0]
+    assert "| 2 (0, 1) | 1/1 | 1.50 ± 0.71 [1.50, 1.50] |" in row
+    assert "s their sample standard deviation" in (tmp_path / "skull-official.md").read_text()
+
+
+def test_the_legend_states_the_bootstrap_that_score_uses() -> None:
+    assert f"{100 * CONFIDENCE:.0f} % interval, by {RESAMPLES:,} bootstrap resamples" in HOW_TO_READ[0]
+
+
+def test_building_again_changes_no_byte_whatever_the_order_of_the_runs(skull: type[Skull], tmp_path: Path) -> None:
+    jobs = [("posenet", 1.0), ("mean_shape", 3.0), ("mnv2", 3.0), ("res50", 2.0)]
+    built = []
+    for name, order in (("one", jobs), ("two", jobs[::-1]), ("one", [])):
+        for variant, error in order:
+            write_run(tmp_path / name, shifted(error), variant=variant)
+        score(tmp_path / name)
+        paths = build(tmp_path / name, tmp_path / f"{name}-out", [])
+        built.append({path.name: path.read_bytes() for path in paths})
+    assert built[0] == built[1] == built[2]
+
+
+def test_the_csv_has_every_score_as_a_number_and_says_what_it_means(store: Path, tmp_path: Path) -> None:
+    build(store, tmp_path, [])
+    frame = pd.read_csv(tmp_path / "skull-official.csv").set_index("method")
+    columns = pd.read_csv(tmp_path / "columns.csv", keep_default_na=False).set_index("name")
+    assert frame.loc["posenet", ["mre_mm", "mre_mm_low", "mre_mm_high"]].tolist() == pytest.approx([1, 1, 1])
+    assert frame.loc["posenet", "train_seconds"] == 60
+    assert frame.loc["res50", "notes"] == "failed: RuntimeError: out of memory"
+    assert columns.loc["sdr_2mm", ["unit", "higher_is_better"]].tolist() == ["%", True]
+
+
+def test_a_page_without_any_score_says_why(skull: type[Skull], tmp_path: Path) -> None:
+    write_run(tmp_path, None, variant="posenet", reason="RuntimeError: no memory")
+    write_run(tmp_path, shifted(1.0), protocol="3-fold", split="fold1")
+    score(tmp_path)
+    build(tmp_path, tmp_path / "out", [])
+    text = (tmp_path / "out" / "skull-official.md").read_text()
+    assert "## No run was scored" in text
+    assert "| posenet | reduced (2 epochs/stage) | failed | failed: RuntimeError: no memory |" in text
+
+
+def test_a_configuration_that_looks_like_a_number_stays_a_text(store: Path) -> None:
+    path = store / "scores.csv"
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    record = next(store.glob("*/official/*/posenet/*/run.json"))
+    before = frame.loc[frame["variant"] == "posenet", "config"].iloc[0]
+    frame.replace({before: "00123e45"}).to_csv(path, index=False)
+    record.write_text(record.read_text().replace(before, "00123e45"))
+    (board,) = read_boards(store, [])
+    assert next(row for row in board.rows if row.label == "posenet").scores == {} or board.ranked
+
+
+def test_an_unscored_store_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="osteomark score --store"):
+        build(tmp_path, tmp_path / "out")
+
+
+def test_leaderboards_import_no_torch() -> None:
+    code = "import sys, leaderboards.build; print(sorted({'torch', 'lightning', 'torchmetrics'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_terminal_shows_the_main_columns_within_its_width(store: Path, tmp_path: Path) -> None:
+    paths = build(store, tmp_path, [printed("Rival", 0.9)])
+    text = io.StringIO()
+    show(paths, Console(file=text, width=120))
+    shown = text.getvalue()
+    assert "skull / official / test, budget reduced (2 epochs/stage)" in shown
+    assert "1.00 [1.00, 1.00]" in shown
+    assert "res50 (failed)" in shown
+    assert "Rival" not in shown
+    assert str(paths[1]) in shown.replace("\n", "")
+    assert max(len(line) for line in shown.splitlines() if "│" in line) <= 120
