@@ -143,8 +143,9 @@ class Augmentation:
 
     Three probe points travel with the landmarks: from where they land follows the affine, and from its sign whether
     the film was mirrored, whatever chain of flips, transposes and rotations did it. Mirrored films get the landmarks of
-    each flip pair exchanged. Distortions that are not affine (elastic ones, perspective) move image and landmarks alike,
-    but `affine` only follows the corners. The random state is torch's, so that `seed_everything` governs it in every worker.
+    each flip pair exchanged. Distortions that are not affine (elastic, perspective) move image and landmarks alike, but
+    `affine` only follows the corners. The random state is torch's, so that `seed_everything` governs it in every
+    worker.
     """
 
     def __init__(self, spec: InputSpec, flip_index: tuple[int, ...]) -> None:
