@@ -57,9 +57,10 @@ class AASCE(LandmarkDataModule):
     """The spinal films of the AASCE challenge. Pixels only: the films carry no spacing.
 
     Film stems name the cases. Films with one session number count as one patient; films without a number (the
-    `coronal` ones) count as one too, since nothing says whose they are. The NME is normalised by the spine's length,
-    from the first vertebra's upper to the last one's lower left corner. The SDR radii are pixels of the original film
-    (median height 2375 px, vertebrae 150 px wide: 7 % to 27 % of a vertebra). Films differ in size: read NME beside.
+    `coronal` ones) count as one too, since nothing says whose they are. The NME is normalised by the spine's length
+    between T1-TL and L3-BL: 22 films label their last or last two vertebrae at the top of the film, where the
+    distance to L5 is next to nothing. The SDR radii are pixels of the original film (median height 2375 px,
+    vertebrae 150 px wide: 7 % to 27 % of a vertebra). Films differ in size: read NME beside.
     """
 
     title = "AASCE 2019 (spinal AP films)"
@@ -78,7 +79,7 @@ labels/test/    the same four
         groups={vertebra: tuple(f"{vertebra}-{corner}" for corner in CORNERS) for vertebra in VERTEBRAE},
         flips=tuple((f"{v}-{side}L", f"{v}-{side}R") for v in VERTEBRAE for side in "TB"),
         edges=tuple(_edges()),
-        normalizer=("T1-TL", "L5-BL"),
+        normalizer=("T1-TL", "L3-BL"),
     )
     protocols = (
         Protocol("official", "The challenge's 481 training and 128 test films.", caveats=(_LEAK_BADGE,)),
