@@ -14,7 +14,7 @@ from torch import Tensor
 from metrics.base import Cases
 
 
-class TestSet(NamedTuple):
+class CaseSet(NamedTuple):
     """The stored predictions of one named test set.
 
     Attributes:
@@ -26,7 +26,7 @@ class TestSet(NamedTuple):
     cases: Cases
 
 
-def read_predictions(path: Path, names: Sequence[str]) -> dict[str, TestSet]:
+def read_predictions(path: Path, names: Sequence[str]) -> dict[str, CaseSet]:
     """Read a `predictions.parquet`.
 
     Args:
@@ -46,13 +46,13 @@ def read_predictions(path: Path, names: Sequence[str]) -> dict[str, TestSet]:
     return {str(name): _test_set(path, part, len(names)) for name, part in frame.groupby("test_set", sort=True)}
 
 
-def pool(parts: Iterable[TestSet]) -> TestSet:
+def pool(parts: Iterable[CaseSet]) -> CaseSet:
     """Put the cases of several folds one behind the other."""
     names, cases = zip(*parts, strict=True)
-    return TestSet(sum(names, ()), Cases(*(torch.cat(tensors) for tensors in zip(*cases, strict=True))))
+    return CaseSet(sum(names, ()), Cases(*(torch.cat(tensors) for tensors in zip(*cases, strict=True))))
 
 
-def _test_set(path: Path, frame: pd.DataFrame, landmarks: int) -> TestSet:
+def _test_set(path: Path, frame: pd.DataFrame, landmarks: int) -> CaseSet:
     names = tuple(map(str, frame["case"].unique()))
     expected = np.tile(np.arange(landmarks), len(names))
     if not np.array_equal(frame["landmark"].to_numpy(np.float64), expected):
@@ -67,4 +67,4 @@ def _test_set(path: Path, frame: pd.DataFrame, landmarks: int) -> TestSet:
 
     points, target, visible = stacked("x", "y"), stacked("true_x", "true_y"), stacked("visible")[..., 0].bool()
     spacing, size = (stacked(*pair)[:, 0] for pair in (("spacing_x", "spacing_y"), ("height", "width")))
-    return TestSet(names, Cases(points, target, visible, spacing, size))
+    return CaseSet(names, Cases(points, target, visible, spacing, size))

@@ -35,7 +35,7 @@ import datamodules
 import metrics
 from benchmark.cell import Cell
 from benchmark.facts import write_facts
-from benchmark.predicted import TestSet, pool, read_predictions
+from benchmark.predicted import CaseSet, pool, read_predictions
 from benchmark.store import PREDICTIONS, SCORES, RunRecord, RunStore, write_atomically
 from datamodules.base import LandmarkDataModule
 from metrics.base import Anatomy, LandmarkMetric
@@ -217,7 +217,7 @@ def _rows(group: Group) -> list[Row]:
     cell = group.runs[0].cell
     anatomy = anatomy_of(cell.dataset, cell.protocol)
     found = applicable(anatomy)
-    pooled: dict[str, list[TestSet]] = {}
+    pooled: dict[str, list[CaseSet]] = {}
     for folds in group.comparable.values():
         tables = [read_predictions(run.folder / PREDICTIONS, anatomy.names) for run in folds.values()]
         for run, table in zip(folds.values(), tables, strict=True):
@@ -231,7 +231,7 @@ def _rows(group: Group) -> list[Row]:
     return [identity | row for row in rows]
 
 
-def _test_set_rows(found: Mapping[str, LandmarkMetric], seeds: Sequence[TestSet], common: Row) -> list[Row]:
+def _test_set_rows(found: Mapping[str, LandmarkMetric], seeds: Sequence[CaseSet], common: Row) -> list[Row]:
     """Score one test set of all seeds; the seeds' cases must be the same."""
     if len({test_set.names for test_set in seeds}) > 1:
         raise ValueError(f"the seeds were tested on different cases of {common['test_set']}; run them again.")
@@ -280,7 +280,7 @@ def _expected_folds(cell: Cell) -> tuple[str, ...]:
         return ()
 
 
-def _write_case_scores(folder: Path, test_sets: Mapping[str, TestSet], found: Iterable[LandmarkMetric]) -> None:
+def _write_case_scores(folder: Path, test_sets: Mapping[str, CaseSet], found: Iterable[LandmarkMetric]) -> None:
     """Write each column's value on every single case as `scores.parquet`."""
     parts = []
     for metric in found:

@@ -16,6 +16,8 @@ from leaderboards.reported import PARAMETERS, Reported, load_reported, own_numbe
 
 SCORES = "scores.csv"
 FACTS = "facts.json"
+PHANTOM = "phantom films"
+"""The badge of runs on drawn films."""
 NUMBERS = ("folds_done", "folds_expected", "cases", "value", "low", "high", "sd_seeds")
 
 
@@ -80,21 +82,26 @@ class _Reader:
         rows = [self._row(board, runs, labels[key], of_row.get(key)) for key, runs in groups.items()]
         ranked = mark_against_floor(rank_rows(rows, columns), columns)
         board = replace(board, columns=columns, rows=tuple(ranked), absent=_absent(scores))
-        key = (board.dataset, board.protocol, board.test_set)
-        printed = [_reported_row(row, board) for row in self.reported if row[:3] == key]
-        return replace(board, rows=(*ranked, *printed))
+        return replace(board, rows=(*ranked, *(_reported_row(row, board) for row in self._printed(board, runs))))
+
+    def _printed(self, board: Board, runs: Sequence[RunRecord]) -> list[Reported]:
+        """What papers print for a board; nothing where the films are drawn, since papers tested on real ones."""
+        if any(PHANTOM in run.badges for run in runs):
+            return []
+        return [row for row in self.reported if row[:3] == (board.dataset, board.protocol, board.test_set)]
 
     def _row(self, board: Board, runs: Sequence[RunRecord], label: str, scores: pd.DataFrame | None) -> Row:
         first = next((run for run in runs if run.status == "done"), runs[0])
         variant = first.cell.variant
         paper = self.facts["methods"].get(variant, {}).get("paper", {})
         key = (board.dataset, board.protocol, board.test_set)
+        drawn = any(PHANTOM in run.badges for run in runs)
         row = Row(
             _status(runs),
             variant,
             label,
             first.cell.budget.label,
-            reported=own_numbers(self.reported, paper.get("reported", {}), variant, key),
+            reported={} if drawn else own_numbers(self.reported, paper.get("reported", {}), variant, key),
             runs=tuple(runs),
             paper=" ".join(str(part) for part in (paper.get("authors"), paper.get("year")) if part),
             url=paper.get("url", ""),

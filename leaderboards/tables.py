@@ -245,7 +245,8 @@ def _training(row: Row) -> str:
     if not row.done:
         return NO_NUMBER
     epochs = sorted({run.epochs for run in row.done})
-    return f"{duration(row.train_seconds)}, {'/'.join(map(str, epochs))} epochs"
+    plural = "" if epochs == [1] else "s"
+    return f"{duration(row.train_seconds)}, {'/'.join(map(str, epochs))} epoch{plural}"
 
 
 def _one_line(text: str) -> str:

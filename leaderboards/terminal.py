@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from leaderboards.tables import COLUMNS, NO_NUMBER, count, duration, heading, nu
 
 WIDTH = 120
 SCORES = 4
+TEXT_WIDTH = 24
 KEYS = ("dataset", "protocol", "content", "test_set")
 TEXT = (*KEYS, "rank", "seeds", "folds", "method", "budget", "status")
 
@@ -29,7 +30,7 @@ def show(paths: Iterable[Path], console: Console | None = None) -> None:
     """
     paths = list(paths)
     console = console or _console()
-    columns = [column for path in paths if path.name == COLUMNS for column in _columns(path)]
+    columns = {column.name: column for path in paths if path.name == COLUMNS for column in _columns(path)}
     for path in (path for path in paths if path.suffix == ".csv" and path.name != COLUMNS):
         frame = pd.read_csv(path, dtype=dict.fromkeys(TEXT, "str")).fillna(dict.fromkeys(TEXT, ""))
         for key, board in frame.groupby(list(KEYS), sort=False):
@@ -49,15 +50,17 @@ def _columns(path: Path) -> list[Column]:
     return [Column(name, title, unit, bool(higher), metric) for name, title, unit, higher, metric in rows]
 
 
-def _table(key: Sequence[Any], board: pd.DataFrame, columns: Sequence[Column]) -> Table:
+def _table(key: Sequence[Any], board: pd.DataFrame, columns: Mapping[str, Column]) -> Table:
     measured = board[board["status"] != "reported"]
-    scores = [column for column in columns if column.name in board and measured[column.name].notna().any()][:SCORES]
+    known = [columns[name] for name in map(str, board.columns) if name in columns]
+    scores = [column for column in known if measured[column.name].notna().any()][:SCORES]
     budgets = measured["budget"].unique()
     title = f"{key[0]} / {key[1]} / {key[3] or 'no run was scored'}"
     table = Table(title=title if len(budgets) > 1 else f"{title}, budget {budgets[0]}", title_justify="left")
     table.add_column("#", justify="right")
     for name in ["method", *(["budget"] if len(budgets) > 1 else [])]:
-        table.add_column(name, overflow="fold")
+        longest = max(map(len, map(_method, measured.to_dict("records")) if name == "method" else budgets))
+        table.add_column(name, overflow="fold", min_width=min(longest, TEXT_WIDTH))
     for name in [*(heading(column).replace(" (", "\n(") for column in scores), "params", "ms per\nimage", "training"]:
         table.add_column(name, justify="right", no_wrap=True)
     for row in measured.to_dict("records"):
