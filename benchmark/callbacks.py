@@ -60,7 +60,7 @@ class History(Callback):
         self.report(Progress("training", len(self.rows), self.epochs))
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
         """Report the part of the epoch that is done, once a second."""
         now = time.perf_counter()
@@ -94,11 +94,24 @@ class EpochSeed(Callback):
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
+        self._first = 0
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Note the epoch that a resume starts with."""
+        self._first = checkpoint["epoch"] + 1
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seed the first epoch: Lightning opens its loader, and draws from it, before the epoch's own hook."""
+        self._seed(pl_module, self._first)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Seed all generators of this process."""
-        text = f"{self.seed} {getattr(pl_module, 'stage', 0)} {trainer.current_epoch}"
-        seed_everything(zlib.crc32(text.encode()), verbose=False)
+        """Seed every later epoch: here Lightning opens the loader after this hook."""
+        if trainer.current_epoch != self._first:
+            self._seed(pl_module, trainer.current_epoch)
+
+    def _seed(self, method: LightningModule, epoch: int) -> None:
+        text = f"{self.seed} {getattr(method, 'stage', 0)} {epoch}"
+        seed_everything(zlib.crc32(text.encode()), workers=True, verbose=False)
 
 
 def checkpoints(folder: Path, stage: int, *, choose: bool) -> list[ModelCheckpoint]:
@@ -176,7 +189,8 @@ class Collector(Callback):
 
 def _refuse_gaps(table: pd.DataFrame, cases: Iterable[str]) -> None:
     missing = set(cases) - set(table["case"])
-    broken = table.loc[~np.isfinite(table[["x", "y"]]).all(axis=1) & table["visible"], "case"]
+    shown = table[table["visible"]]
+    broken = shown.loc[~np.isfinite(shown[["x", "y"]].to_numpy()).all(axis=1), "case"]
     if missing or len(broken):
         raise RuntimeError(
             f"{len(missing)} test cases have no prediction and {broken.nunique()} have points that are not finite, "

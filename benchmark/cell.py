@@ -49,8 +49,8 @@ class Budget:
             'reduced (12 epochs/stage, 100 training films)'
         """
         limits = [
-            f"{self.epochs} epochs/stage" if self.epochs else "",
-            f"{self.train_cases} training films" if self.train_cases else "",
+            f"{self.epochs} epoch{'s' * (self.epochs > 1)}/stage" if self.epochs else "",
+            f"{self.train_cases} training film{'s' * (self.train_cases > 1)}" if self.train_cases else "",
             "" if self.precision == "32-true" else self.precision,
         ]
         details = ", ".join(filter(None, limits))

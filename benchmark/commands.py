@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.cell import Cell
-from benchmark.store import LOG, RunRecord, RunStore
-
 if TYPE_CHECKING:
+    from benchmark.cell import Cell
     from benchmark.engines import Job
+    from benchmark.store import RunRecord
     from benchmark.training import Context
     from methods.base import Method
 
@@ -48,7 +47,7 @@ def run(
         matrix: One of the package's matrices (quick, real-quick, smoke), or a YAML file.
         data_root: Folder with the datasets' folders; without it phantoms are written and used.
         store: Folder for the runs.
-        slots: Cells at a time; one per GPU, or one that uses all cores, if not given.
+        slots: Cells at a time; if not given, one per GPU, or up to four that share the cores.
         plugin: Python files with methods of your own.
         methods: Run these instead of the matrix' methods.
         datasets: Run these instead of the matrix' datasets.
@@ -98,8 +97,8 @@ def _check(cells: Sequence[Cell], context: Context) -> list[Job]:
 def _introduce(name: str, root: Path, found: Any) -> None:  # noqa: ANN401
     notes = [f"{len(found.cases)} films in {root}"]
     absent = len(found.missing) + len(found.unreadable)
-    notes += [f"{absent} files missing or unreadable, their cases left out"] if absent else []
-    notes += [f"{len(found.oddities)} odd labels kept (osteomark data check {name})"] if found.oddities else []
+    notes += [f"files missing or unreadable, their cases left out: {absent}"] if absent else []
+    notes += [f"odd labels kept: {len(found.oddities)} (osteomark data check {name})"] if found.oddities else []
     console.print(f"{name}: {', '.join(notes)}")
     for note in found.notes:
         console.print(f"  {note}", markup=False)
@@ -108,6 +107,7 @@ def _introduce(name: str, root: Path, found: Any) -> None:  # noqa: ANN401
 def _run_jobs(jobs: Sequence[Job], context: Context, slots: int | None, *, force: bool) -> int:
     from benchmark.engines import LocalEngine, local_slots
     from benchmark.progress import Board
+    from benchmark.store import RunStore
 
     store = RunStore(context.store)
     if force:
@@ -115,8 +115,9 @@ def _run_jobs(jobs: Sequence[Job], context: Context, slots: int | None, *, force
             shutil.rmtree(store.path(*job), ignore_errors=True)
     open_jobs = [job for job in jobs if not store.is_done(*job)]
     places = local_slots(slots)
-    where = "GPU" if places[0].device is not None else f"{places[0].threads} threads"
-    console.print(f"{len(jobs)} cells, {len(jobs) - len(open_jobs)} finished before; {len(places)} x {where}")
+    where = "a GPU each" if places[0].device is not None else f"threads each: {places[0].threads}"
+    done = len(jobs) - len(open_jobs)
+    console.print(f"{len(jobs)} cells, {done} finished before; up to {len(places)} at a time, {where}")
     records = []
     try:
         with Board([job.cell for job in open_jobs], len(places), console) as board:
@@ -131,6 +132,8 @@ def _run_jobs(jobs: Sequence[Job], context: Context, slots: int | None, *, force
 
 def _conclude(records: Sequence[RunRecord]) -> int:
     """Name what could not run and why, and return the exit code."""
+    from benchmark.store import LOG
+
     for record in records:
         if record.status == "unsupported":
             console.print(f"{record.cell} is not supported: {record.reason}", markup=False)
@@ -263,7 +266,7 @@ def new_method(name: str) -> int:
         raise ValueError(f"{name!r} cannot name a Python file; use lower-case letters, digits and `_`.")
     path = Path(methods.__path__[0]) / f"{stem}.py"
     title = "".join(part.capitalize() for part in stem.split("_"))
-    text = TEMPLATE.read_text().replace("TEMPLATE_NAME", stem.replace("_", "-")).replace("TemplateName", title)
+    text = TEMPLATE.read_text().replace("TEMPLATE_NAME", stem).replace("TemplateName", title)
     with path.open("x") as file:
         file.write(text)
     console.print(f"{path}\nnext: pytest tests/methods -k {stem.replace('_', '-')}")

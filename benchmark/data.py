@@ -30,7 +30,7 @@ def locate(name: str, kind: type[LandmarkDataModule], root: Path) -> Path:
 
 
 def write_phantom(name: str, kind: type[LandmarkDataModule], root: Path) -> Path:
-    """Write a dataset's phantom to a folder of `root`, complete or not at all, and return it; one that is there stays."""
+    """Write a dataset's phantom to a folder of `root`, complete or not at all; one that is there stays."""
     folder = root / name
     if not folder.is_dir():
         root.mkdir(parents=True, exist_ok=True)

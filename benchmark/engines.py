@@ -28,6 +28,9 @@ from benchmark.store import LOG, RunRecord, RunStore
 if TYPE_CHECKING:
     from benchmark.training import Context
 
+CPU_SLOTS = 4
+WORKER_BYTES = 3 * 2**30
+"""What a worker on the processor may need."""
 _PROCESSES = multiprocessing.get_context("spawn")
 
 
@@ -61,7 +64,9 @@ class Slot(NamedTuple):
 
 
 def local_slots(count: int | None = None) -> list[Slot]:
-    """Return this machine's slots: one per visible GPU, or one that has all processor cores.
+    """Return this machine's slots: one per visible GPU, otherwise a few that divide the processor's cores.
+
+    Small networks gain little from a second core, so without a GPU there are up to `CPU_SLOTS` slots.
 
     Args:
         count: How many; more than there are GPUs share them in turn.
@@ -72,9 +77,13 @@ def local_slots(count: int | None = None) -> list[Slot]:
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = torch.cuda.device_count()
     names = given.split(",")[:gpus] if given else [str(index) for index in range(gpus)]
-    count = count or max(1, gpus)
+    count = count or gpus or max(1, min(cores, CPU_SLOTS, _memory() // WORKER_BYTES))
     threads = max(1, cores // count)
     return [Slot(names[index % gpus] if gpus else None, threads) for index in range(count)]
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class LocalEngine:
@@ -187,6 +196,8 @@ def work(connection: Connection, slot: Slot, context: Context) -> None:
     if slot.device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = slot.device  # before torch is imported
     _limit_threads(slot.threads)
+    if sys.platform == "linux":  # loaders fork, as in any other process; spawned ones would pickle the whole trainer
+        multiprocessing.set_start_method("fork", force=True)
     while True:
         try:
             job: Job = connection.recv()

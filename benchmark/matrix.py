@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -132,7 +132,7 @@ class Matrix:
             ValueError: A name is not known; the message has the nearest one.
         """
         named = self._named(methods, datasets)
-        return [
+        found = [
             named._cell(entry, find_variant(method.name, methods), method, protocol, split, seed)
             for seed in named.seeds
             for entry in named.datasets
@@ -140,6 +140,7 @@ class Matrix:
             for split in _splits(entry, protocol)
             for method in named.methods
         ]
+        return list(dict.fromkeys(found))
 
     def _named(self, methods: Mapping[str, type[Method]], datasets: Mapping[str, type[LandmarkDataModule]]) -> Matrix:
         """Fill in what is empty and spell every name as the plugin does."""
@@ -166,7 +167,8 @@ class Matrix:
         fitting = [
             override
             for override in self.overrides
-            if variant.name in (override.methods or (variant.name,)) and entry.name in (override.datasets or (entry.name,))
+            if variant.name in (override.methods or [variant.name])
+            and entry.name in (override.datasets or [entry.name])
         ]
         hparams = {**(variant.kind.smoke if self.smoke else {}), **method.hparams}
         budget = _changed(self.budget, entry.budget)
@@ -199,7 +201,7 @@ def _parse(content: object) -> Matrix:
         ValueError: A key is not known or a value is not what its key takes.
     """
     given = _known_keys(content, Matrix, "the matrix")
-    parsers = {
+    parsers: dict[str, Callable[[Any], Any]] = {
         "budget": lambda value: Budget(**_known_keys(value, Budget, "budget")),
         "seeds": lambda value: tuple(_whole_number(seed) for seed in _listed(value)),
         "methods": lambda value: tuple(_entry(MethodEntry, item, "methods") for item in _listed(value)),

@@ -92,7 +92,7 @@ class Row:
 
     def advance(self, progress: Progress) -> None:
         """Take in a message."""
-        if self.start is None:
+        if self.start is None and progress.step != "starting":  # a worker's own start is not the cell's
             self.start = time.monotonic()
         self.state = progress.step
         self.epochs = progress.epochs or self.epochs
@@ -191,13 +191,14 @@ class Board:
             table.add_row(*_texts(row), style=STYLES.get(row.state, "cyan"))
         ended = sum(row.seconds is not None for row in self.rows.values())
         partly = sum(min(1.0, row.epoch / row.epochs) for row in self.rows.values() if row.running and row.epochs)
-        bar = ProgressBar(total=len(self.rows), completed=ended + partly, width=40)
-        return Group(table, bar, Text(self.summary()))
+        line = Table.grid(padding=(0, 2))
+        line.add_row(ProgressBar(total=len(self.rows), completed=ended + partly, width=30), Text(self.summary()))
+        return Group(table, line)
 
     def _visible(self) -> list[Row]:
-        """Return the rows around the running ones, as many as the terminal has lines for."""
+        """Return the rows around the first that has not ended, as many as the terminal has lines for."""
         rows, height = list(self.rows.values()), max(3, self.console.height - FRAME_LINES)
-        first = next((index for index, row in enumerate(rows) if row.running), len(rows))
+        first = next((index for index, row in enumerate(rows) if row.seconds is None), len(rows))
         top = max(0, min(first - height // 2, len(rows) - height))
         return rows[top : top + height]
 
@@ -227,6 +228,6 @@ def _texts(row: Row) -> tuple[str, ...]:
         *(cell.dataset, cell.protocol, cell.split, cell.variant, str(cell.seed), _epochs(row)),
         "" if math.isnan(row.loss) else number(row.loss),
         "" if math.isnan(row.error) else number(row.error),
-        duration(row.elapsed) if row.start is not None else "",
+        duration(row.elapsed) if row.running or row.seconds else "",
         row.state,
     )

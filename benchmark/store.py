@@ -45,7 +45,7 @@ class RunRecord:
         latency_ms: Of one image, median after warm-up.
         input_size: (height, width) of the network's input.
         epochs: Trained, over all stages.
-        checkpoint: `rule`, the chosen `epoch` (0-based within the last stage, None where nothing was chosen) and `file`.
+        checkpoint: `rule`, the chosen `epoch` (0-based within the last stage; None where there was no choice), `file`.
         test_sets: Name -> number of cases.
         badges: What a reader must know beside the numbers: leaks, oracle crops.
         weights: The pre-trained weights the run started from.

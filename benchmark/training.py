@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 import traceback
 import warnings
@@ -33,8 +34,14 @@ from datamodules.components.cache import FilmCache
 from datamodules.components.samples import collate
 from methods.base import MONITOR, Method, Stage
 
+CHECKPOINTS = "checkpoints"
+MACHINES_FAULT = (OSError, MemoryError, torch.OutOfMemoryError)
+"""Errors after which a fit goes on where it was."""
 BEST = f"lowest {MONITOR} of the last stage's epochs"
 LAST = "last epoch (nothing validates)"
+UNTRAINED = "none (no training by gradients)"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,8 +80,8 @@ class Context:
 def run_cell(cell: Cell, context: Context, report: Report = lambda progress: None) -> RunRecord:
     """Train, predict and measure one cell, and leave the result in the store.
 
-    A fit that was interrupted goes on after its last complete epoch. An error of the method is recorded with its
-    traceback, not raised.
+    A fit that was interrupted goes on after its last complete epoch and ends as if it had not been. An error of the
+    method is recorded with its traceback, not raised; the next attempt starts anew, since the code will have changed.
 
     Args:
         cell: The run's key.
@@ -97,7 +104,10 @@ def run_cell(cell: Cell, context: Context, report: Report = lambda progress: Non
         with _quiet():
             record = _run(record, data, context, report)
     except Exception as error:  # whatever a plugin raises belongs into its record
+        logger.exception("%s failed", cell)
         record = replace(record, reason=_sentence(error), traceback=traceback.format_exc())
+        if not isinstance(error, MACHINES_FAULT):
+            shutil.rmtree(RunStore(context.store).path(cell, record.fingerprint) / CHECKPOINTS, ignore_errors=True)
     return RunStore(context.store).write(replace(record, finished=_now()))
 
 
@@ -139,16 +149,16 @@ class Run:
     ) -> None:
         self.record, self.data, self.folder, self.report = record, data, folder, report
         self.cell, self.budget = record.cell, record.cell.budget
-        self.checkpoints = folder / "checkpoints"
-        self.method = kind(data.schema, **dict(self.cell.hparams)).to(memory_format=torch.channels_last)
-        data.configure(
-            self.method.input_spec, self.method.batch_size, self.budget.workers, self.budget.train_cases
-        )
+        self.checkpoints = folder / CHECKPOINTS
+        self.method = kind(data.schema, **dict(self.cell.hparams))
+        data.configure(self.method.input_spec, self.method.batch_size, self.budget.workers, self.budget.train_cases)
         self.stages = [Stage(s.name, self.budget.epochs or s.epochs) for s in self.method.stages]
         epochs = sum(stage.epochs for stage in self.stages)
         self.history = History(folder / HISTORY, epochs, report)
         self.extra = extra or []
         self.precision = measure.resolve_precision(self.budget.precision)
+        if self.precision != "32-true":  # faster with half precision, on processors slower without
+            self.method.to(memory_format=torch.channels_last)
 
     def finish(self) -> RunRecord:
         """Do everything and return the complete record."""
@@ -191,20 +201,17 @@ class Run:
     def _fit(self, index: int) -> None:
         self.method.stage = index
         choose = index == len(self.stages) - 1 and bool(self.data.split.val)
-        trainer = self._trainer(
-            [self.history, EpochSeed(self.cell.seed), *self.extra, *checkpoints(self.checkpoints, index, choose=choose)],
-            max_epochs=self.stages[index].epochs,
-        )
+        savers = checkpoints(self.checkpoints, index, choose=choose)
+        callbacks = [self.history, EpochSeed(self.cell.seed), *self.extra, *savers]
+        trainer = self._trainer(callbacks, max_epochs=self.stages[index].epochs)
         last = self._stage_file(index)
-        trainer.fit(
-            self.method, datamodule=self.data, ckpt_path=last if last.is_file() else None, weights_only=True
-        )
+        trainer.fit(self.method, datamodule=self.data, ckpt_path=last if last.is_file() else None, weights_only=True)
 
     def _choose(self) -> dict[str, Any]:
         """Load the weights that the rule chooses; it is the same for all methods."""
         best = self.checkpoints / "best.ckpt"
         if not best.is_file():
-            return {"rule": LAST if self.stages else "none (no training by gradients)", "epoch": None, "file": "last.ckpt"}
+            return {"rule": LAST if self.stages else UNTRAINED, "epoch": None, "file": "last.ckpt"}
         stored = torch.load(best, map_location="cpu", weights_only=True)
         self.method.load_state_dict(stored["state_dict"])
         return {"rule": BEST, "epoch": stored["epoch"], "file": best.name}
@@ -274,17 +281,17 @@ def _films(folder: Path | None) -> FilmCache:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Lightning's advice to itself: what it says of a run is decided by the benchmark."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+    talkers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [talker.level for talker in talkers]
+    for talker in talkers:
+        talker.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\..*")
         try:
             yield
         finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+            for talker, level in zip(talkers, levels, strict=True):
+                talker.setLevel(level)
 
 
 def _sentence(error: Exception) -> str:

@@ -32,7 +32,9 @@ def context(phantoms: Path, tmp_path: Path) -> Context:
 def make_cell() -> Callable[..., Cell]:
     """Build a cell of a variant on the hand phantom."""
 
-    def make(variant: str, seed: int = 0, split: str = "fold1", budget: Budget | None = None, **hparams: object) -> Cell:
+    def make(
+        variant: str, seed: int = 0, split: str = "fold1", budget: Budget | None = None, **hparams: object
+    ) -> Cell:
         found = find_variant(variant, methods.discover(PLUGINS))
         effective = effective_hparams(found, hparams)
         return Cell("hand", "3-fold", split, found.method, variant, seed, effective, budget or Budget("test"))

@@ -1,0 +1,147 @@
+from pathlib import Path
+
+import pytest
+
+import datamodules
+import methods
+from benchmark.cell import Budget, Cell
+from benchmark.lookup import choose, effective_hparams, find_variant
+from benchmark.matrix import FOLDER, Matrix
+
+
+def cells(text: str, folder: Path) -> list[Cell]:
+    path = folder / "matrix.yaml"
+    path.write_text(text)
+    return Matrix.load(path).cells(methods.discover(), datamodules.discover())
+
+
+def test_a_matrix_spans_methods_splits_and_seeds(tmp_path: Path) -> None:
+    found = cells("{seeds: [0, 1], methods: [mean_shape, posenet-l2], datasets: [hand]}", tmp_path)
+    assert [(c.seed, c.split, c.variant) for c in found[:3]] == [
+        (0, "fold1", "mean_shape"),
+        (0, "fold1", "posenet-l2"),
+        (0, "fold2", "mean_shape"),
+    ]
+    assert len(found) == len(set(found)) == 2 * 3 * 2
+    assert {(c.method, c.protocol) for c in found} == {("mean_shape", "3-fold"), ("posenet", "3-fold")}
+    assert dict(found[1].hparams)["loss"] == "l2"
+    assert found[1].budget == Budget()
+
+
+def test_an_empty_matrix_is_every_method_on_every_dataset(tmp_path: Path) -> None:
+    found = cells("", tmp_path)
+    assert {c.variant for c in found} == set(methods.discover())
+    assert {c.dataset for c in found} == set(datamodules.discover())
+
+
+def test_overrides_apply_to_their_cells_and_the_last_one_wins(tmp_path: Path) -> None:
+    found = cells(
+        """
+        budget: {name: reduced, epochs: 5}
+        methods: [{name: posenet, hparams: {lr: 0.1, input_size: [128, 128]}}, mnv2]
+        datasets: [aasce, {name: hand, splits: [fold2], budget: {epochs: 3}}]
+        overrides:
+          - {hparams: {batch_size: 4}}
+          - {methods: posenet, datasets: [hand], hparams: {batch_size: 8}, budget: {train_cases: 9}}
+        """,
+        tmp_path,
+    )
+    assert [
+        (c.dataset, c.variant, dict(c.hparams)["batch_size"], c.budget.epochs, c.budget.train_cases) for c in found
+    ] == [
+        ("aasce", "posenet", 4, 5, None),
+        ("aasce", "mnv2", 4, 5, None),
+        ("hand", "posenet", 8, 3, 9),
+        ("hand", "mnv2", 4, 3, None),
+    ]
+    assert (dict(found[0].hparams)["lr"], dict(found[0].hparams)["input_size"]) == (0.1, (128, 128))
+
+
+def test_smoke_uses_the_methods_own_small_hyper_parameters(tmp_path: Path) -> None:
+    (found,) = cells("{smoke: true, methods: [posenet], datasets: [aasce]}", tmp_path)
+    smoke = methods.discover()["posenet"].smoke
+    assert smoke.items() <= dict(found.hparams).items()
+
+
+def test_the_command_line_replaces_what_it_names(tmp_path: Path) -> None:
+    path = tmp_path / "matrix.yaml"
+    path.write_text("{methods: [{name: posenet, hparams: {lr: 0.5}}, mnv2], datasets: [aasce]}")
+    matrix = Matrix.load(path).narrow(["posenet", "res50"], ["isbi2015"], [3], epochs=7)
+    found = matrix.cells(methods.discover(), datamodules.discover())
+    assert [(c.variant, c.dataset, c.seed, c.budget.epochs) for c in found] == [
+        ("posenet", "isbi2015", 3, 7),
+        ("res50", "isbi2015", 3, 7),
+    ]
+    assert dict(found[0].hparams)["lr"] == 0.5
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yaml")))
+def test_our_own_matrices_name_what_exists(name: str) -> None:
+    assert Matrix.load(name).cells(methods.discover(), datamodules.discover())
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{metods: [posenet]}", "no key in the matrix called 'metods'; did you mean 'methods'"),
+        ("{budget: {epoch: 3}}", "no key in budget called 'epoch'; did you mean 'epochs'"),
+        ("{budget: {epochs: zero}}", "budget.epochs is 'zero'"),
+        ("{datasets: [{name: hand, split: fold1}]}", "no key in datasets called 'split'; did you mean 'splits'"),
+        ("{datasets: [{splits: [fold1]}]}", "an entry of datasets has no `name`"),
+        ("{methods: [{name: mnv2, hparams: 3}]}", "methods: hparams must be a mapping"),
+        ("{overrides: [{budget: {epoch: 3}}]}", "overrides: budget called 'epoch'; did you mean 'epochs'"),
+        ("{seeds: [one]}", "seeds takes whole numbers, but has 'one'"),
+        ("[posenet]", "the matrix must be a mapping"),
+        ("methods: [posenet", "is not YAML"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_sentence_with_file_and_key(text: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError) as caught:
+        cells(text, tmp_path)
+    assert sentence in str(caught.value)
+    assert "matrix.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{methods: [posnet]}", "no method 'posnet'; did you mean 'posenet'"),
+        ("{datasets: [asce]}", "no dataset 'asce'; did you mean 'aasce'"),
+        (
+            "{datasets: [{name: aasce, protocols: [oficial]}]}",
+            "no protocol of aasce 'oficial'; did you mean 'official'",
+        ),
+        (
+            "{datasets: [{name: hand, splits: [fold9]}]}",
+            "no split of hand's protocol 3-fold 'fold9'; did you mean 'fold",
+        ),
+        (
+            "{methods: [{name: mnv2, hparams: {batchsize: 1}}]}",
+            "hyper-parameter of mnv2 'batchsize'; did you mean 'batch_",
+        ),
+        ("{overrides: [{methods: [posnet]}]}", "no method 'posnet'; did you mean 'posenet'"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(text: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is no") as caught:
+        cells(text, tmp_path)
+    assert sentence in str(caught.value)
+
+
+def test_an_unknown_matrix_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match="no matrix file 'quik'; did you mean 'quick'"):
+        Matrix.load("quik")
+
+
+def test_names_are_found_whatever_their_dashes() -> None:
+    assert find_variant("MNV2_hm", methods.discover()).name == "mnv2-hm"
+    assert choose("real_quick", ["real-quick"], "matrix") == "real-quick"
+    with pytest.raises(ValueError, match="known are: alpha, beta"):
+        choose("zzz", ["alpha", "beta"], "letter")
+
+
+def test_effective_hyper_parameters_are_all_of_the_signature() -> None:
+    variant = find_variant("posenet-l1", methods.discover())
+    found = dict(effective_hparams(variant, {"lr": 3.0}))
+    assert (found["loss"], found["lr"], found["sigma"]) == ("l1", 3.0, 1.5)
