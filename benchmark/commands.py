@@ -267,9 +267,10 @@ def new_method(name: str) -> int:
     path = Path(methods.__path__[0]) / f"{stem}.py"
     title = "".join(part.capitalize() for part in stem.split("_"))
     text = TEMPLATE.read_text().replace("TEMPLATE_NAME", stem).replace("TemplateName", title)
-    with path.open("x") as file:
-        file.write(text)
-    console.print(f"{path}\nnext: pytest tests/methods -k {stem.replace('_', '-')}")
+    if path.exists():
+        raise ValueError(f"{path} is there already; choose another name or delete it.")
+    path.write_text(text)
+    console.print(f"{path}\nnext: pytest tests/methods -k {stem}")
     return 0
 
 

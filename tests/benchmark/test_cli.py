@@ -101,7 +101,7 @@ def test_a_failing_method_gives_exit_code_1_and_the_others_finish(
         ("data check hand --root nowhere", "nowhere"),
         ("data phantom hnd --root x", "did you mean 'hand'?"),
         ("new method 1st", "'1st' cannot name a Python file"),
-        ("new method posenet", "posenet.py"),
+        ("new method posenet", "posenet.py is there already"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(

@@ -29,6 +29,7 @@ def run(cells: list[Cell], context: Context, watch: Callable[[Job, Progress], No
     return list(LocalEngine(ONE_SLOT).run([Job(cell, data.fingerprint) for cell in cells], context, watch))
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_its_cell_only_and_the_next_run_goes_on_in_the_same_epoch(
     context: Context, make_cell: MakeCell
 ) -> None:
@@ -57,6 +58,7 @@ def test_a_killed_worker_costs_its_cell_only_and_the_next_run_goes_on_in_the_sam
     assert not active_children()
 
 
+@pytest.mark.slow
 def test_a_worker_gives_what_this_process_gives(context: Context, make_cell: MakeCell, tmp_path: Path) -> None:
     cell = make_cell("steady", budget=Budget("test", epochs=1, workers=1))
     (there,) = run([cell], context)
@@ -76,6 +78,7 @@ def test_leaving_early_leaves_no_process_behind(context: Context, make_cell: Mak
     assert not active_children()
 
 
+@pytest.mark.slow
 def test_data_that_goes_bad_fails_its_cell_with_the_reason(context: Context, make_cell: MakeCell) -> None:
     gone = Context(context.store, {"hand": context.store / "nowhere"})
     (record,) = LocalEngine(ONE_SLOT).run([Job(make_cell("mean_shape"), "print")], gone, ignore)
