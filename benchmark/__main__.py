@@ -17,18 +17,29 @@ from benchmark.commands import INTERRUPTED
 BAD_INPUT = 2
 
 
-def leaderboard(*, store: Path = Path("runs"), out: Path | None = None, plugin: list[Path] = []) -> int:  # noqa: B006
+def leaderboard(
+    *,
+    store: Path = Path("runs"),
+    out: Path | None = None,
+    plugin: list[Path] = [],  # noqa: B006  # never changed
+    predictions: bool = False,
+) -> int:
     """Score the finished runs, write their leaderboards and show them.
 
     Args:
         store: Folder of the runs.
         out: Folder for the leaderboards; `leaderboards` in the store if not given.
         plugin: Python files with methods of your own.
+        predictions: Write the predicted points beside the tables, too, without the films' labels.
     """
     from leaderboards.build import build, show
+    from leaderboards.predictions import publish_predictions
 
     commands.score(store=store, plugin=plugin)
-    show(build(store, out or store / "leaderboards"))
+    folder = out or store / "leaderboards"
+    show(build(store, folder))
+    if predictions:
+        publish_predictions(store, folder / "predictions")
     return 0
 
 

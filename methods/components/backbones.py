@@ -43,7 +43,7 @@ def feature_maps(name: str, weights: Weights = "none", finest: int = 4) -> tuple
     Raises:
         ValueError: The pretrained weights cannot be had.
     """
-    known = timm.create_model(name, features_only=True).feature_info  # type: ignore[attr-defined]
+    known: Any = timm.create_model(name, features_only=True).feature_info
     wanted = tuple(index for index, stride in enumerate(known.reduction()) if stride >= finest)
     model = _create(name, weights, features_only=True, out_indices=wanted)
     info: Any = model.feature_info

@@ -17,30 +17,28 @@ from methods.components.losses import l2
 from methods.components.optim import Schedule, adam
 
 
-class CoordinateRegression(Method):
-    """Regresses all landmarks from pooled features, starting at the training films' mean shape."""
+class Coordinates(Method):
+    """What every regression of coordinates shares: fractions of the film, counted from the training films' mean shape.
+
+    A subclass implements `forward`: each landmark as a fraction of the film's width and height, `self.mean` plus what
+    its network says.
+    """
 
     mean: Tensor
 
     def __init__(
         self,
         schema: LandmarkSchema,
-        backbone_name: str = "mobilenetv2_100",
         input_size: tuple[int, int] = (256, 128),
         epochs: int = 150,
         batch_size: int = 60,
         lr: float = 1e-2,
         schedule: Schedule = "inverse-time",
         rotation: float = 45,
-        weights: Weights = "none",
     ) -> None:
         super().__init__(schema)
         self.input_size, self.epochs, self.batch_size = tuple(input_size), epochs, batch_size
-        self.lr, self.schedule, self.rotation, self.weights = lr, schedule, rotation, weights
-        self.backbone, channels = backbone(backbone_name, weights)
-        self.head = nn.Linear(channels, 2 * len(schema))
-        nn.init.zeros_(self.head.weight)  # so that training starts at the mean shape
-        nn.init.zeros_(self.head.bias)
+        self.lr, self.schedule, self.rotation = lr, schedule, rotation
         self.register_buffer("mean", torch.full((len(schema), 2), 0.5))
 
     @property
@@ -70,17 +68,40 @@ class CoordinateRegression(Method):
     def _normalize(self, points: Float[Tensor, "... landmark 2"]) -> Float[Tensor, "... landmark 2"]:
         return (points + 0.5) / self._scale(points)
 
-    def forward(self, batch: Batch) -> Float[Tensor, "batch landmark 2"]:
-        """Return each landmark as a fraction of the film's width and height."""
-        features = self.backbone(imagenet(batch.image)).mean(dim=(-2, -1))
-        offsets: Tensor = self.head(features).float().unflatten(1, (-1, 2))
-        return self.mean + offsets
-
     def loss(self, batch: Batch) -> Tensor:
-        """L2 of the normalised coordinates (Table 5: all rivals are trained with L2)."""
+        """L2 of the normalised coordinates."""
         return l2(self(batch), self._normalize(batch.points), batch.visible)
 
     def predict(self, batch: Batch) -> Prediction:
         """Scale the fractions to network pixels."""
         fractions: Tensor = self(batch)
         return Prediction(fractions * self._scale(fractions) - 0.5)
+
+
+class CoordinateRegression(Coordinates):
+    """Regresses all landmarks from pooled features, starting at the training films' mean shape."""
+
+    def __init__(
+        self,
+        schema: LandmarkSchema,
+        backbone_name: str = "mobilenetv2_100",
+        input_size: tuple[int, int] = (256, 128),
+        epochs: int = 150,
+        batch_size: int = 60,
+        lr: float = 1e-2,
+        schedule: Schedule = "inverse-time",
+        rotation: float = 45,
+        weights: Weights = "none",
+    ) -> None:
+        super().__init__(schema, input_size, epochs, batch_size, lr, schedule, rotation)
+        self.weights = weights
+        self.backbone, channels = backbone(backbone_name, weights)
+        self.head = nn.Linear(channels, 2 * len(schema))
+        nn.init.zeros_(self.head.weight)  # so that training starts at the mean shape
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, batch: Batch) -> Float[Tensor, "batch landmark 2"]:
+        """Return each landmark as a fraction of the film's width and height."""
+        features = self.backbone(imagenet(batch.image)).mean(dim=(-2, -1))
+        offsets: Tensor = self.head(features).float().unflatten(1, (-1, 2))
+        return self.mean + offsets

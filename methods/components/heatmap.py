@@ -101,12 +101,12 @@ def covariance(
     xx = (weight.sum(dim=-2) * across**2).sum(dim=-1)
     yy = (weight.sum(dim=-1) * down**2).sum(dim=-1)
     xy = ((weight * across[..., None, :]).sum(dim=-1) * down).sum(dim=-1)
-    moments = torch.stack([xx, xy, xy, yy], dim=-1).unflatten(-1, (2, 2)) / _kept_moment(NOISE)
+    moments = torch.stack([xx, xy, xy, yy], dim=-1).view(*xx.shape, 2, 2) / _kept_moment(NOISE)
     return _lift(moments, low=1 / 12) * stride**2
 
 
 def _share_above_noise(heatmap: Float[Tensor, "batch landmark height width"]) -> Tensor:
-    """Return weights that sum to 1: a map over its peak, less `NOISE`; the same everywhere where nothing is positive."""
+    """Return weights that sum to 1: a map over its peak, less `NOISE`; equal ones where nothing is positive."""
     peak = heatmap.amax(dim=(-2, -1), keepdim=True)
     weight = torch.where(peak > 0, (heatmap / peak - NOISE).clamp(min=0), 1.0)
     return weight / weight.sum(dim=(-2, -1), keepdim=True)

@@ -63,7 +63,7 @@ def highest_peaks(heatmap: Float[Tensor, "batch height width"], count: int) -> I
 def windows(
     heatmap: Float[Tensor, "batch height width"], peaks: Int[Tensor, "batch peak 2"], radius: int
 ) -> Float[Tensor, "batch peak height width"]:
-    """Return one map per peak: the heatmap in a square round it, without what is higher than the peak, and zero elsewhere.
+    """Return one map per peak: the heatmap in a square round it, without what is higher, and zero elsewhere.
 
     So every map has its highest pixel at its peak, and `decode` and `covariance` read it as one landmark's. Round a
     peak that is not positive the fill is lower still.

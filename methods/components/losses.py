@@ -157,10 +157,10 @@ def adaptive_wing(
 
 
 def focal(logits: Heatmaps, truth: Heatmaps, counted: Bool[Tensor, "batch landmark height width"]) -> Float[Tensor, ""]:
-    """Penalty-reduced focal loss of centre heatmaps, Eq. 1 of Yi et al., ISBI 2020 (alpha = 2, beta = 4).
+    """Penalty-reduced focal loss of centre heatmaps (Yi et al., ISBI 2020, Sec. 2, after CornerNet).
 
-    With p = sigmoid(logit), minus the sum of (1 - p)^2 log p over centres (truth 1) and of (1 - y)^4 p^2 log(1 - p) over
-    all other pixels, divided by the number of centres.
+    With p = sigmoid(logit), minus the sum of (1 - p)^2 log p over centres (truth 1) and of (1 - y)^4 p^2 log(1 - p)
+    over all other pixels, divided by the number of centres.
 
     Args:
         logits: Predicted heatmaps before the sigmoid.
@@ -186,9 +186,9 @@ def learned_gaussian(
     gain: float = 100.0,
     alpha: float = 20.0,
 ) -> Float[Tensor, ""]:
-    """Heatmap regression with learned widths, the objective of Payer et al., Medical Image Analysis 2019, Sec. 3.
+    """Heatmap regression with learned widths, the objective of Payer et al., Medical Image Analysis 2019.
 
-    Half the squared error, summed over pixels, to the Gaussian g = gain / (2 pi sigma^2) exp(-|x - x*|^2 / (2 sigma^2)),
+    Half the squared error, summed over pixels, to the Gaussian g = gain / (2 pi sigma^2) exp(-|x - x*|^2 / 2 sigma^2),
     plus half of alpha sigma^2, summed over landmarks and averaged over films: a landmark that cannot be placed exactly
     is cheaper under a wide Gaussian, alpha keeps it from growing without end. Missing landmarks are taken out before
     their Gaussian is rendered, since sigma gets its gradient through it.
@@ -212,8 +212,9 @@ def learned_gaussian(
 def spatial_kl(logits: Heatmaps, truth: Heatmaps, visible: Visible) -> Float[Tensor, ""]:
     """Kullback-Leibler divergence of two distributions over a map's pixels: sum of q (log q - log p), mean over maps.
 
-    p is the softmax of the logits (as in McCouat and Voiculescu, CVPR 2022, whose target is the landmark's pixel), q the
-    true heatmap over its sum. Landmarks out of the map, where no pixel of the heatmap reaches .1, do not count.
+    p is the softmax of the logits, q the true heatmap over its sum (McCouat and Voiculescu, "Contour-hugging heatmaps
+    for landmark detection", CVPR 2022, have the landmark's pixel alone for q). Landmarks out of the map, where no pixel
+    of the true heatmap reaches .1, do not count.
 
     Args:
         logits: Predicted log-probabilities, up to a constant per map.

@@ -8,7 +8,6 @@ from typing import Literal
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from timm.optim import param_groups_weight_decay
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
 
 Schedule = Literal["constant", "inverse-time", "cosine", "one-cycle"]
@@ -53,7 +52,10 @@ def adamw(module: LightningModule, lr: float, weight_decay: float, warmup: float
         weight_decay: Of all other weights.
         warmup: Share of the steps in which the rate rises.
     """
-    optimizer = torch.optim.AdamW(param_groups_weight_decay(module, weight_decay), lr=lr)
+    trained = [p for p in module.parameters() if p.requires_grad]
+    kernels, others = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
+    groups = [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=lr)
     steps = max(1, int(module.trainer.estimated_stepping_batches))
     rising = max(1, round(warmup * steps))
 

@@ -6,6 +6,7 @@ import torch
 
 from datamodules.base import LandmarkSchema
 from datamodules.components.samples import collate
+from methods.components.heatmap import covariance
 from methods.posenet import PoseNet
 
 from .conftest import build, make_samples
@@ -48,3 +49,16 @@ def test_a_test_films_order_depends_on_its_id_alone(schema: LandmarkSchema) -> N
     whole = method.predict(batch).points
     last = method.predict(collate(make_samples(method)[-1:])).points
     torch.testing.assert_close(whole[-1:], last, atol=1e-3, rtol=1e-3)
+
+
+def test_covariances_are_mirrored_with_their_points(schema: LandmarkSchema) -> None:
+    method = _posenet(schema)
+    films, second = collate(make_samples(method)), torch.tensor([True])
+    heatmap = torch.rand(1, len(schema), 32, 32, generator=torch.Generator().manual_seed(0))
+    points = torch.rand(1, len(schema), 2) * 100
+    spread = covariance(heatmap, points, 4)
+    flipped = heatmap.flip(-1)[:, list(schema.flip_index)]
+    torch.testing.assert_close(
+        method._mirror_covariance(spread, second), covariance(flipped, method._mirror(points, second), 4)
+    )
+    assert method.predict(films).covariance is not None

@@ -1,0 +1,34 @@
+"""Predictions that may be published: what methods answered on real films, without the films' labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.store import RunStore, write_atomically
+
+COLUMNS = ("test_set", "case", "landmark", "x", "y")
+
+
+def publish_predictions(store: Path | str, out: Path | str) -> list[Path]:
+    """Write every finished run's predicted points, in original pixels, without truth, spacing or film size.
+
+    Whoever has the dataset can recompute every score from them; whoever has not learns no label.
+
+    Args:
+        store: A run store.
+        out: The folder to write below: `<dataset>/<protocol>/<split>/<variant>-seed<k>-<hash>.parquet`.
+
+    Returns:
+        The written files.
+    """
+    runs, paths = RunStore(store), []
+    for run in runs.runs():
+        if run.status != "done":
+            continue
+        cell = run.cell
+        folder = Path(out) / cell.dataset / cell.protocol / cell.split
+        path = folder / f"{cell.variant}-{run.folder.name}.parquet"
+        points = runs.predictions(run)[list(COLUMNS)].astype({"x": "float32", "y": "float32"})
+        write_atomically(path, lambda file, points=points: points.to_parquet(file, index=False))  # type: ignore[misc]
+        paths.append(path)
+    return paths

@@ -1,0 +1,73 @@
+"""conv-dense: a classification network's convolutions and dense layers that regress all coordinates at once."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from methods.base import Batch, LandmarkSchema, Paper
+from methods.components.backbones import Weights
+from methods.components.coordinate_regression import Coordinates
+from methods.components.intensity import imagenet
+from methods.components.optim import Schedule
+from methods.components.pyramids import FeaturePyramid
+
+
+class ConvDense(Coordinates):
+    """The rival "conv with dense" of the spinal papers: VGG's convolutions, two dense layers, 2K coordinates.
+
+    Its features are flattened, not averaged, so that the dense layers know where in the film something is.
+    """
+
+    paper = Paper(
+        "Very Deep Convolutional Networks for Large-Scale Image Recognition",
+        "Simonyan and Zisserman",
+        2015,
+        "https://arxiv.org/abs/1409.1556",
+        differs=(
+            "The papers that report this rival name it and cite VGG; they state neither its layers nor its training.",
+            "Features are pooled to 4x4 cells and feed two dense layers of 2048, as those of an angle regressor in the "
+            "public code of SLSN's first author (zc402/Scoliosis); the convolutions have BatchNorm.",
+            "The last layer starts at zero and predicts offsets from the mean training shape.",
+        ),
+        reported={"conv-dense": {"aasce/consistent": {"mse": 7.1e-2}}},
+    )
+    variants: ClassVar = {"conv-dense": {}, "conv-dense-densenet121": {"backbone_name": "densenet121"}}
+    smoke: ClassVar = {"backbone_name": "test_resnet", "dense": 32, "input_size": (64, 64), "lr": 1e-3}
+
+    def __init__(
+        self,
+        schema: LandmarkSchema,
+        backbone_name: str = "vgg16_bn",
+        cells: int = 4,
+        dense: int = 2048,
+        dropout: float = 0.5,
+        input_size: tuple[int, int] = (256, 128),
+        epochs: int = 150,
+        batch_size: int = 16,
+        lr: float = 1e-4,
+        schedule: Schedule = "cosine",
+        rotation: float = 10,
+        weights: Weights = "none",
+    ) -> None:
+        super().__init__(schema, input_size, epochs, batch_size, lr, schedule, rotation)
+        self.weights = weights
+        self.encoder = FeaturePyramid(backbone_name, weights)
+        self.dense = nn.Sequential(
+            nn.AdaptiveAvgPool2d(cells),
+            nn.Flatten(),
+            *(nn.Linear(self.encoder.channels[-1] * cells**2, dense), nn.ReLU(inplace=True), nn.Dropout(dropout)),
+            *(nn.Linear(dense, dense), nn.ReLU(inplace=True), nn.Dropout(dropout)),
+        )
+        self.head = nn.Linear(dense, 2 * len(schema))
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, batch: Batch) -> Float[Tensor, "batch landmark 2"]:
+        """Return each landmark as a fraction of the film's width and height."""
+        features = torch.relu(self.encoder(imagenet(batch.image))[-1])
+        offsets: Tensor = self.head(self.dense(features)).float().unflatten(1, (-1, 2))
+        return self.mean + offsets

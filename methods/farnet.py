@@ -1,0 +1,193 @@
+"""FARNet (Ao and Wu, "Feature Aggregation and Refinement Network for 2D Anatomical Landmark Detection", 2023)."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, nn
+
+from methods.base import Batch, LandmarkSchema, Prediction
+from methods.components.ao2023 import WEIGHTS, FullFilmHeatmaps, Heatmaps, paper, row
+from methods.components.backbones import Weights
+from methods.components.feature_aggregation import Fusion, MultiScaleFeatureAggregation, conv
+from methods.components.heatmap import Codec
+from methods.components.intensity import IMAGENET_MEAN, IMAGENET_STD, imagenet
+from methods.components.losses import adaptive_wing, ewc, l2
+from methods.components.pyramids import FeaturePyramid
+
+Refinement = Literal["none", "naive", "full"]
+Loss = Literal["ewc", "l2", "aw"]
+CODE_SHIFT = 0.5
+
+
+class FARNet(FullFilmHeatmaps):
+    """A pretrained backbone, multi-scale feature aggregation (MSFA) and feature refinement (FR).
+
+    MSFA answers coarse heatmaps at half resolution, FR fine ones at the film's; both are supervised with the EWC loss.
+
+    `paper_code` repeats what the authors' public code does and their text does not say, so that its numbers can be
+    compared: grey values stay 0..255 before ImageNet's mean and deviation; targets stand on a grid that counts from 1
+    and are decoded on one that counts from 0 (a perfect fit misses every landmark by one network pixel in x and in y,
+    .43 mm on ISBI); BatchNorm always takes the statistics of the one film it sees; FR reads the film by a 1x1
+    convolution.
+    """
+
+    paper = paper(
+        WEIGHTS,
+        "Adaptive Wing is used without its authors' weighted loss map, which the paper does not mention.",
+        "The paper's MSFA (+) is not drawn: fused maps are matched by 1x1 convolutions, added, and smoothed by a 3x3.",
+        reported={
+            "farnet": {
+                "isbi2015/official/test1": row(1.12, 88.03, 92.73, 95.96, 98.48),
+                "isbi2015/official/test2": row(1.42, 77.00, 84.42, 89.47, 95.21),
+                "hand/3-fold": {"mre_mm": 0.62, "sdr_2mm": 97.24, "sdr_4mm": 99.8, "sdr_10mm": 100.0},
+            },
+            "farnet-vgg16": {"isbi2015/official/test1": row(1.44, 84.03, 90.70, 93.81, 97.29)},
+            "farnet-vgg19": {"isbi2015/official/test1": row(1.37, 82.31, 89.08, 92.98, 96.87)},
+            "farnet-resnet101": {"isbi2015/official/test1": row(1.19, 86.49, 92.28, 95.40, 98.07)},
+            "farnet-resnet152": {"isbi2015/official/test1": row(1.29, 86.76, 92.42, 95.33, 98.03)},
+            "farnet-densenet169": {"isbi2015/official/test1": row(1.15, 87.64, 92.13, 95.49, 98.38)},
+            "farnet-msfa-add": {"isbi2015/official/test1": row(1.18, 85.73, 92.31, 95.83, 98.36)},
+            "farnet-msfa": {"isbi2015/official/test1": row(1.17, 86.17, 92.42, 95.64, 98.38)},
+            "farnet-msfa-fr-naive": {"isbi2015/official/test1": row(1.16, 86.91, 92.63, 95.68, 98.45)},
+            "farnet-msfa-fr": {"isbi2015/official/test1": row(1.15, 87.43, 93.01, 95.85, 98.45)},
+            "farnet-aw": {"isbi2015/official/test1": row(1.15, 87.08, 92.31, 95.64, 98.38)},
+        },
+    )
+    variants: ClassVar = {
+        "farnet": {},
+        "farnet-vgg16": {"backbone_name": "vgg16"},
+        "farnet-vgg19": {"backbone_name": "vgg19"},
+        "farnet-resnet101": {"backbone_name": "resnet101"},
+        "farnet-resnet152": {"backbone_name": "resnet152"},
+        "farnet-densenet169": {"backbone_name": "densenet169"},
+        "farnet-msfa-add": {"fusion": "add", "refinement": "none", "loss": "l2"},
+        "farnet-msfa": {"refinement": "none", "loss": "l2"},
+        "farnet-msfa-fr-naive": {"refinement": "naive", "loss": "l2"},
+        "farnet-msfa-fr": {"loss": "l2"},
+        "farnet-aw": {"loss": "aw"},
+    }
+    smoke: ClassVar = {"backbone_name": "test_resnet", "width": 16, "input_size": (64, 64), "sigma": 3.0}
+
+    def __init__(
+        self,
+        schema: LandmarkSchema,
+        backbone_name: str = "densenet121",
+        fusion: Fusion = "concatenate",
+        refinement: Refinement = "full",
+        loss: Loss = "ewc",
+        alpha: float = 40.0,
+        width: int = 256,
+        input_size: tuple[int, int] = (800, 640),
+        sigma: float = 10.0,
+        codec: Codec = "argmax",
+        epochs: int = 300,
+        batch_size: int = 1,
+        lr: float = 1e-4,
+        augment: bool = False,
+        weights: Weights = "none",
+        paper_code: bool = False,
+    ) -> None:
+        super().__init__(schema)
+        self.loss_name, self.alpha, self.paper_code = loss, alpha, paper_code
+        self.input_size, self.sigma, self.codec = input_size, sigma, codec
+        self.epochs, self.batch_size, self.lr, self.augment, self.weights = epochs, batch_size, lr, augment, weights
+        pyramid = FeaturePyramid(backbone_name, weights)
+        self.network = FARNetwork(pyramid, len(schema), width, fusion, refinement, film_kernel=1 if paper_code else 3)
+        if paper_code:
+            _use_batch_statistics(self.network)
+
+    def forward(self, image: UInt8[Tensor, "batch 1 height width"]) -> dict[int, Heatmaps]:
+        """Return the heatmaps of MSFA (stride 2) and of FR (stride 1), as far as the variant has them."""
+        film = _unscaled(image) if self.paper_code else imagenet(image)
+        return {stride: heatmap.float() for stride, heatmap in self.network(film).items()}
+
+    def targets(self, points: Float[Tensor, "batch landmark 2"], size: tuple[int, int], stride: int) -> Heatmaps:
+        """Render Eq. 1; the public code's grid counts from 1, half a heatmap pixel to the lower right of ours."""
+        shift = CODE_SHIFT * stride if self.paper_code else 0.0
+        return super().targets(points - shift, size, stride)
+
+    def criterion(self, predicted: Heatmaps, truth: Heatmaps, visible: Bool[Tensor, "batch landmark"]) -> Tensor:
+        """Exponential Weighted Center loss (Eq. 3), L2 (Eq. 2) or Adaptive Wing."""
+        if self.loss_name == "ewc":
+            return ewc(predicted, truth, visible, self.alpha)
+        return (adaptive_wing if self.loss_name == "aw" else l2)(predicted, truth, visible)
+
+    def predict(self, batch: Batch) -> Prediction:
+        """Take the peaks; the public code's grid counts from 0, half a pixel to the upper left of ours."""
+        if not self.paper_code:
+            return super().predict(batch)
+        films = [batch._replace(image=film[None]) for film in batch.image]  # each under its own statistics
+        points, spread = zip(*(super(FARNet, self).predict(film) for film in films), strict=True)
+        return Prediction(torch.cat(points) - CODE_SHIFT, torch.cat(spread))
+
+
+class FARNetwork(nn.Module):
+    """Fig. 2: backbone, MSFA, FR.
+
+    Args:
+        backbone: Feature maps at strides 2 to 32, or 1 to 16 (VGG).
+        landmarks: Number of heatmaps.
+        width: Channels of MSFA's paths; 256 in the paper, which also fixes its 128, 64 and 32.
+        fusion: How MSFA merges feature maps.
+        refinement: `full` is FR under coarse-to-fine supervision, `naive` (FR*) has neither MSFA's heatmaps nor its
+            supervision, `none` stops at MSFA's heatmaps.
+        film_kernel: Side of FR's convolution over the film; VGG needs none, as its first block is at full resolution.
+    """
+
+    def __init__(
+        self,
+        backbone: FeaturePyramid,
+        landmarks: int,
+        width: int = 256,
+        fusion: Fusion = "concatenate",
+        refinement: Refinement = "full",
+        film_kernel: int = 3,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.full_resolution = backbone.strides[0] == 1
+        channels = backbone.channels[1:] if self.full_resolution else backbone.channels
+        self.msfa = MultiScaleFeatureAggregation(channels, width, fusion)
+        features, film = width // 4, backbone.channels[0] if self.full_resolution else width // 8
+        self.coarse = self.film = self.fine = None
+        if refinement != "naive":
+            self.coarse = _head(features, landmarks)
+        if refinement != "none":
+            self.film = None if self.full_resolution else conv(3, film, film_kernel)
+            self.fine = _head(features + film + landmarks * (refinement == "full"), landmarks)
+        self.upsample = nn.Upsample(scale_factor=2, mode="bilinear")
+
+    def forward(self, film: Float[Tensor, "batch 3 height width"]) -> dict[int, Heatmaps]:
+        """Return stride -> heatmaps."""
+        scales = self.backbone(film)
+        finest = scales.pop(0) if self.full_resolution else film
+        features = self.msfa(scales)
+        heatmaps = {} if self.coarse is None else {2: self.coarse(features)}
+        if self.fine is not None:
+            guides = [self.upsample(heatmap) for heatmap in heatmaps.values()]
+            finest = finest if self.film is None else self.film(finest)
+            heatmaps[1] = self.fine(torch.cat([self.upsample(features), finest, *guides], dim=1))
+        return heatmaps
+
+
+def _head(before: int, landmarks: int) -> nn.Sequential:
+    """A 3x3 and a 1x1 convolution, nothing between or behind them."""
+    return nn.Sequential(nn.Conv2d(before, before, 3, padding=1), nn.Conv2d(before, landmarks, 1))
+
+
+def _unscaled(image: UInt8[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 3 height width"]:
+    """Standardise 0..255 by the numbers that ImageNet has for 0..1, as the public code does."""
+    mean = torch.tensor(IMAGENET_MEAN, device=image.device).view(1, 3, 1, 1)
+    std = torch.tensor(IMAGENET_STD, device=image.device).view(1, 3, 1, 1)
+    return (image.float() - mean) / std
+
+
+def _use_batch_statistics(network: nn.Module) -> None:
+    """Let every BatchNorm forget its running statistics, as if never put into evaluation mode."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.track_running_stats = False
+            module.running_mean = module.running_var = module.num_batches_tracked = None

@@ -1,0 +1,242 @@
+"""SLSN (Zhang et al., "Automated vertebral landmarks and spinal curvature estimation using non-directional PAFs")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import albumentations as A  # the library's own convention
+import torch
+from jaxtyping import Float
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
+from methods.components.heatmap import Codec, covariance, decode, gaussian
+from methods.components.intensity import grey
+from methods.components.kinds import Kind, highest_peaks, kinds, mean_axes, order_along, windows
+from methods.components.limbs import limb_scores, line_field, pair
+from methods.components.losses import l2
+from methods.components.optim import Schedule, adam
+
+Repeats = tuple[int, int, int, int]
+REACH = 3
+
+
+class SLSN(Method):
+    """Finds all corners of one name (all upper left ones, say) in one heatmap and pairs them to vertebrae by NPAFs.
+
+    A ladder of shuffle units answers, at the film's resolution, a point confidence map per corner of a vertebra and a
+    non-directional part affinity field (NPAF) per limb: a line from the first corner to each other one. Peaks of the
+    first corner's map are paired with those of the others by the fields' mean along the line between them; vertebrae
+    are named in their order along the mean direction of the training films.
+
+    Beyond the spine: groups of one size share their maps, and a landmark of no group has a map of its own and no limb.
+    """
+
+    paper = Paper(
+        "Automated vertebral landmarks and spinal curvature estimation using non-directional part affinity fields",
+        "Zhang et al.",
+        2021,
+        "https://github.com/zc402/Scoliosis",
+        differs=(
+            "The paper's text was not at hand: network, sigma, line thickness, field weight and Adam at 1e-3 are those "
+            "of the first author's public code (zc402/Scoliosis), as far as it can be told to be that of the paper.",
+            "A field per limb to each other corner assembles all corners; the code's one field joins two edge centres.",
+            "Pairs have the highest total score, not greedily the next best; as many vertebrae are kept as there are.",
+            "A cosine schedule replaces the code's reduction on a plateau.",
+            "A map with an incomplete structure is trained near its visible points only; AASCE has none.",
+        ),
+        reported={"slsn": {"aasce/consistent": {"mse": 3.9e-3}}},
+    )
+    variants: ClassVar = {"slsn": {}}
+    smoke: ClassVar = {"width": 4, "deepest": 16, "repeats": (1, 2, 1, 1), "input_size": (64, 64), "sigma": 2.0}
+    axes: Tensor
+
+    def __init__(
+        self,
+        schema: LandmarkSchema,
+        width: int = 48,
+        deepest: int = 1024,
+        repeats: Repeats = (8, 16, 8, 8),
+        input_size: tuple[int, int] = (752, 256),
+        sigma: float = 4.0,
+        thickness: float = 6.0,
+        field_weight: float = 0.2,
+        codec: Codec = "quadratic",
+        epochs: int = 100,
+        batch_size: int = 4,
+        lr: float = 1e-3,
+        schedule: Schedule = "cosine",
+        rotation: float = 10,
+    ) -> None:
+        super().__init__(schema)
+        self.input_size, self.sigma, self.thickness = tuple(input_size), sigma, thickness
+        self.field_weight, self.codec = field_weight, codec
+        self.epochs, self.batch_size, self.lr, self.schedule, self.rotation = epochs, batch_size, lr, schedule, rotation
+        self.kinds = kinds(schema)
+        self.slots = [len(kind[0]) for kind in self.kinds]
+        self.limbs = [slots - 1 for slots in self.slots]
+        self.network = LadderShuffleNet(sum(self.slots) + sum(self.limbs), width, deepest, repeats)
+        self.register_buffer("axes", torch.tensor([[0.0, 1.0]]).repeat(len(self.kinds), 1))
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """One stage."""
+        return (Stage("train", self.epochs),)
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """The whole film, stretched; mirrored, turned and graded at random."""
+        height, width = self.input_size
+        turn = A.Rotate(limit=(-self.rotation, self.rotation), p=0.5)
+        grade = A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5)
+        return InputSpec((height, width), augment=(turn, grade, A.HorizontalFlip(p=0.5)))
+
+    def prepare(self, train: Sequence[Sample]) -> None:
+        """Learn in which direction the structures of a kind follow each other."""
+        self.axes.copy_(mean_axes(self.kinds, train))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam."""
+        return adam(self, self.lr, self.schedule)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return confidence maps (batch, slot of every kind, height, width) and fields (batch, limb, ...)."""
+        maps, fields = self.network(grey(batch.image)).float().split([sum(self.slots), sum(self.limbs)], dim=1)
+        return maps, fields
+
+    def loss(self, batch: Batch) -> Tensor:
+        """L2 of the confidence maps and, weighted, of the fields."""
+        maps, fields = self(batch)
+        truths = [self._truth(batch.points[:, kind]) for kind in self.kinds]
+        true_maps, counted_maps, true_fields, counted_fields = (
+            torch.cat(parts, dim=1) for parts in zip(*truths, strict=True)
+        )
+        point_loss = l2(maps, true_maps, counted_maps)  # chosen pixel by pixel
+        return point_loss + self.field_weight * l2(fields, true_fields, counted_fields)
+
+    def _truth(self, points: Float[Tensor, "batch structure slot 2"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Render one kind's maps and fields, and say which of their pixels count."""
+        size = (self.input_size[0], self.input_size[1])
+        maps = torch.stack([gaussian(slot, size, self.sigma).nan_to_num(0).amax(dim=1) for slot in points.unbind(2)], 1)
+        first, *others = points.unbind(2)
+        fields = [line_field(first, other, size, self.thickness).amax(dim=1) for other in others]
+        drawn = torch.stack(fields, dim=1) if fields else maps[:, :0]
+        visible = points.isfinite().all(dim=-1)
+        known, linked = visible.all(dim=1), (visible[:, :, :1] & visible[:, :, 1:]).all(dim=1)
+        return maps, known[..., None, None] | (maps > 0.01), drawn, linked[..., None, None] | (drawn > 0)
+
+    def predict(self, batch: Batch) -> Prediction:
+        """Take as many peaks per slot as the kind has structures, pair them to structures, name these in order."""
+        maps, fields = self(batch)
+        points = maps.new_zeros((*batch.visible.shape, 2))
+        spread = points.new_zeros((*points.shape, 2))
+        grouped = zip(self.kinds, self.axes, maps.split(self.slots, 1), fields.split(self.limbs, 1), strict=True)
+        for kind, axis, own_maps, own_fields in grouped:
+            peaks = self._assemble(own_maps, own_fields, kind)
+            order = order_along(peaks.float().mean(dim=2), axis)[..., None, None].expand_as(peaks)
+            for slot, peak in enumerate(peaks.gather(1, order).unbind(2)):
+                window = windows(own_maps[:, slot], peak, round(REACH * self.sigma))
+                own = [structure[slot] for structure in kind]
+                points[:, own] = decode(window, self.codec)
+                spread[:, own] = covariance(window, points[:, own])
+        return Prediction(points, spread)
+
+    @staticmethod
+    def _assemble(maps: Tensor, fields: Tensor, kind: Kind) -> Tensor:
+        """Return the peaks of each found structure: (batch, structure, slot, 2)."""
+        first, *others = (highest_peaks(heatmap, len(kind)) for heatmap in maps.unbind(1))
+        slots = [first]
+        for field, other in zip(fields.unbind(1), others, strict=True):
+            partner = pair(limb_scores(field, first, other))
+            slots.append(other.gather(1, partner[..., None].expand(-1, -1, 2)))
+        return torch.stack(slots, dim=2)
+
+
+class LadderShuffleNet(nn.Module):
+    """Four levels of ShuffleNet V2 units down and, with transposed depthwise convolutions, up; sides divide by 16.
+
+    Args:
+        outputs: Maps to answer.
+        width: Channels at the two finest levels; they double at each of the next two.
+        deepest: Channels at the coarsest level.
+        repeats: Units per level, finest first.
+    """
+
+    def __init__(self, outputs: int, width: int, deepest: int, repeats: Repeats) -> None:
+        super().__init__()
+        fine = [width, width, 2 * width, 4 * width]
+        self.first = nn.Sequential(*_conv(1, width, 3), nn.ReLU(inplace=True))
+        self.down = nn.ModuleList(
+            _level(before, after, count, up=False)
+            for before, after, count in zip(fine, [*fine[1:], deepest], repeats, strict=True)
+        )
+        rising = [deepest, 8 * width, 4 * width, 2 * width]
+        self.up = nn.ModuleList(
+            _level(before, after, count, up=True)
+            for before, after, count in zip(rising, [4 * width, 2 * width, width, width], repeats[::-1], strict=True)
+        )
+        self.answer = nn.Sequential(*_conv(width, width, 1), nn.ReLU(inplace=True), nn.Conv2d(width, outputs, 1))
+
+    def forward(self, image: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch output height width"]:
+        """Map a film to maps of its size.
+
+        Raises:
+            ValueError: A side of the input does not divide by 16.
+        """
+        if image.shape[-1] % 16 or image.shape[-2] % 16:
+            raise ValueError(f"SLSN halves its input 4 times; {tuple(image.shape[-2:])} must divide by 16.")
+        features, skips = self.first(image), []
+        for down in self.down:
+            features = down(features)
+            skips.append(features)
+        features = self.up[0](skips.pop())
+        for up in self.up[1:]:
+            features = up(torch.cat([features, skips.pop()], dim=1))
+        maps: Tensor = self.answer(features)
+        return maps
+
+
+class ShuffleUnit(nn.Module):
+    """The unit of ShuffleNet V2 (Ma et al., ECCV 2018, Fig. 3): at stride 1 half of the channels pass as they are."""
+
+    def __init__(self, before: int, after: int, resize: bool, up: bool) -> None:
+        super().__init__()
+        half = after // 2
+        self.resize = resize
+        self.main = nn.Sequential(
+            *_conv(before if resize else half, half, 1),
+            nn.ReLU(inplace=True),
+            *_depthwise(half, resize, up),
+            *_conv(half, half, 1),
+            nn.ReLU(inplace=True),
+        )
+        side = (*_depthwise(before, resize, up), *_conv(before, half, 1), nn.ReLU(inplace=True)) if resize else ()
+        self.side = nn.Sequential(*side)
+        self.shuffle = nn.ChannelShuffle(2)
+
+    def forward(self, features: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel2 h w"]:
+        """Join both branches and shuffle their channels."""
+        passed, used = (features, features) if self.resize else features.chunk(2, dim=1)
+        shuffled: Tensor = self.shuffle(torch.cat([self.side(passed), self.main(used)], dim=1))
+        return shuffled
+
+
+def _level(before: int, after: int, units: int, up: bool) -> nn.Sequential:
+    """One unit that halves or doubles the resolution, then units that keep it."""
+    keep = (ShuffleUnit(after, after, resize=False, up=up) for _ in range(units - 1))
+    return nn.Sequential(ShuffleUnit(before, after, resize=True, up=up), *keep)
+
+
+def _depthwise(channels: int, resize: bool, up: bool) -> tuple[nn.Module, nn.Module]:
+    """Depthwise convolution and BatchNorm."""
+    if resize and up:
+        return nn.ConvTranspose2d(channels, channels, 4, 2, 1, bias=False, groups=channels), nn.BatchNorm2d(channels)
+    stride = 2 if resize else 1
+    return nn.Conv2d(channels, channels, 3, stride, 1, bias=False, groups=channels), nn.BatchNorm2d(channels)
+
+
+def _conv(before: int, after: int, kernel: int) -> tuple[nn.Module, nn.Module]:
+    """Convolution and BatchNorm."""
+    return nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(after)

@@ -1,0 +1,116 @@
+"""The published leaderboards of real films, recomputed from the published predictions by code that shares nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy.io import loadmat
+
+PUBLISHED = Path(__file__).resolve().parents[2] / "leaderboards" / "published"
+WRIST_MM = 50.0
+
+
+def _points(file: Path) -> pd.DataFrame:
+    """Return the predictions of one run with one (K, 2) array per test set and case."""
+    table = pd.read_parquet(file)
+    grouped = table.groupby(["test_set", "case"], sort=False)[["x", "y"]]
+    return pd.Series({key: group.to_numpy(np.float64) for key, group in grouped}).rename("points").reset_index()
+
+
+def _rows(board: str) -> pd.DataFrame:
+    return pd.read_csv(PUBLISHED / f"{board}.csv")
+
+
+def _value(rows: pd.DataFrame, test_set: str, variant: str, column: str) -> float:
+    found = rows[(rows["test_set"] == test_set) & (rows["method"] == variant)]
+    assert len(found) == 1
+    return float(found.iloc[0][column])
+
+
+def _runs(board: str) -> list[Path]:
+    return sorted((PUBLISHED / "predictions" / board).rglob("*.parquet"))
+
+
+def _variant(file: Path) -> str:
+    return file.stem.rsplit("-seed", 1)[0]
+
+
+def _film_size(file: Path) -> np.ndarray:
+    with Image.open(file) as film:
+        return np.array(film.size)
+
+
+def test_predictions_and_tables_are_published_together() -> None:
+    for board in ("aasce/official", "isbi2015/official", "hand/3-fold-reduced"):
+        rows = _rows(board.replace("/", "-"))
+        measured = set(rows[rows["status"] == "done"]["method"])
+        assert {_variant(file) for file in _runs(board)} == measured
+
+
+def test_no_label_is_published() -> None:
+    for file in PUBLISHED.rglob("*.parquet"):
+        assert list(pd.read_parquet(file).columns) == ["test_set", "case", "landmark", "x", "y"]
+
+
+def test_every_trained_method_beats_the_mean_shape() -> None:
+    for board, column in (("aasce-official", "mre_px"), ("isbi2015-official", "mre_mm")):
+        rows = _rows(board)
+        for test_set, group in rows[rows["status"] == "done"].groupby("test_set"):
+            floor = _value(rows, str(test_set), "mean_shape", column)
+            assert (group[group["method"] != "mean_shape"][column] < floor).all()
+
+
+@pytest.mark.parametrize("file", _runs("aasce/official"), ids=_variant)
+def test_aasce_scores_follow_from_the_labels(file: Path, real_data: Path) -> None:
+    errors, squares = [], []
+    for case, points in _points(file)[["level_1", "points"]].itertuples(index=False):
+        truth = loadmat(real_data / f"aasce/labels/test/{case}.jpg.mat")["p2"].astype(float)
+        size = _film_size(real_data / f"aasce/data/test/{case}.jpg")
+        errors.append(np.linalg.norm(points - truth, axis=1))
+        squares.append((((points - truth) / size) ** 2).mean())
+    rows, variant = _rows("aasce-official"), _variant(file)
+    assert len(errors) == 128
+    assert _value(rows, "test", variant, "mre_px") == pytest.approx(np.mean(errors), rel=1e-4)
+    assert _value(rows, "test", variant, "median_px") == pytest.approx(np.median(errors), rel=1e-3)
+    assert _value(rows, "test", variant, "sdr_40px") == pytest.approx(100 * np.mean(np.array(errors) <= 40), abs=0.02)
+    assert _value(rows, "test", variant, "mse") == pytest.approx(np.mean(squares), rel=1e-3)
+
+
+@pytest.mark.parametrize("file", _runs("isbi2015/official"), ids=_variant)
+def test_isbi_scores_follow_from_both_readers_labels(file: Path, real_data: Path) -> None:
+    rows, variant = _rows("isbi2015-official"), _variant(file)
+    for test_set, group in _points(file).groupby("level_0"):
+        errors = np.array([_isbi_errors(real_data / "isbi_ceph", *row[1:]) for row in group.itertuples(index=False)])
+        assert len(errors) == {"test1": 150, "test2": 100}[str(test_set)]
+        assert _value(rows, str(test_set), variant, "mre_mm") == pytest.approx(errors.mean(), rel=1e-4)
+        for radius in (2, 2.5, 3, 4):
+            share = 100 * (errors <= radius).mean()
+            assert _value(rows, str(test_set), variant, f"sdr_{radius}mm") == pytest.approx(share, abs=0.05)
+
+
+def _isbi_errors(root: Path, case: str, points: np.ndarray) -> np.ndarray:
+    """Errors in mm: labels and a .1 mm pixel belong to 1935x2400, the films are smaller."""
+    readers = [
+        np.loadtxt(root / f"AnnotationsByMD/400_{reader}/{case}.txt", delimiter=",", max_rows=19)
+        for reader in ("senior", "junior")
+    ]
+    scale = _film_size(next(root.glob(f"RawImage/*/{case}.*"))) / (1935, 2400)
+    truth = (np.mean(readers, axis=0) + 0.5) * scale - 0.5
+    return np.linalg.norm((points - truth) * 0.1 / scale, axis=1)
+
+
+@pytest.mark.parametrize("variant", sorted({_variant(file) for file in _runs("hand/3-fold-reduced")}))
+def test_hand_scores_pool_the_folds(variant: str, real_data: Path) -> None:
+    labels = pd.read_csv(real_data / "hand/all.csv", header=None, index_col=0)
+    files = [file for file in _runs("hand/3-fold-reduced") if _variant(file) == variant]
+    errors = []
+    for case, points in pd.concat(map(_points, files))[["level_1", "points"]].itertuples(index=False):
+        truth = labels.loc[int(case)].to_numpy(float).reshape(37, 2)
+        spacing = WRIST_MM / np.linalg.norm(truth[1] - truth[5])
+        errors.append(np.linalg.norm(points - truth, axis=1) * spacing)
+    assert len(errors) == 9
+    assert _value(_rows("hand-3-fold-reduced"), "test", variant, "mre_mm") == pytest.approx(np.mean(errors), rel=1e-4)
