@@ -143,10 +143,10 @@ class SLSN(Method):
                 spread[:, own] = covariance(window, points[:, own])
         return Prediction(points, spread)
 
-    @staticmethod
-    def _assemble(maps: Tensor, fields: Tensor, kind: Kind) -> Tensor:
+    def _assemble(self, maps: Tensor, fields: Tensor, kind: Kind) -> Tensor:
         """Return the peaks of each found structure: (batch, structure, slot, 2)."""
-        first, *others = (highest_peaks(heatmap, len(kind)) for heatmap in maps.unbind(1))
+        radius = max(1, round(self.sigma))  # two maxima of one blob are one point
+        first, *others = (highest_peaks(heatmap, len(kind), radius) for heatmap in maps.unbind(1))
         slots = [first]
         for field, other in zip(fields.unbind(1), others, strict=True):
             partner = pair(limb_scores(field, first, other))

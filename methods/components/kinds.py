@@ -50,12 +50,16 @@ def order_along(
     return (points @ axis.to(points.dtype)).argsort(dim=1, stable=True)
 
 
-def highest_peaks(heatmap: Float[Tensor, "batch height width"], count: int) -> Int[Tensor, "batch peak 2"]:
+def highest_peaks(
+    heatmap: Float[Tensor, "batch height width"], count: int, radius: int = 1
+) -> Int[Tensor, "batch peak 2"]:
     """Return the (x, y) of the `count` highest local maxima of each map, highest first.
 
-    A pixel is a local maximum if none of its eight neighbours is higher. Where there are fewer, other pixels follow.
+    A pixel is a local maximum if none in the square of `radius` round it is higher. Where there are fewer, other pixels
+    follow.
     """
-    suppressed = torch.where(max_pool2d(heatmap, 3, stride=1, padding=1) == heatmap, heatmap, -torch.inf)
+    highest = max_pool2d(heatmap, 2 * radius + 1, stride=1, padding=radius)
+    suppressed = torch.where(highest == heatmap, heatmap, -torch.inf)
     flat = suppressed.flatten(1).topk(count, dim=1).indices
     return torch.stack([flat % heatmap.shape[-1], flat // heatmap.shape[-1]], dim=-1)
 

@@ -167,3 +167,10 @@ def test_a_window_keeps_one_peak_highest_even_beside_a_higher_one() -> None:
     window = windows(heatmap, torch.tensor([[[6, 2]]]), radius=4)[0, 0]
     assert window.argmax() == 2 * 10 + 6
     assert window[2, 3] == 0
+
+
+def test_two_maxima_of_one_blob_are_one_peak_within_the_radius() -> None:
+    heatmap = torch.zeros(1, 8, 10)
+    heatmap[0, 2, 3], heatmap[0, 2, 5], heatmap[0, 6, 8] = 0.9, 0.8, 0.5
+    assert highest_peaks(heatmap, 2, radius=1).tolist() == [[[3, 2], [5, 2]]]
+    assert highest_peaks(heatmap, 2, radius=2).tolist() == [[[3, 2], [8, 6]]]
