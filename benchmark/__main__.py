@@ -62,7 +62,7 @@ COMMANDS: Commands = {
     "leaderboard": leaderboard,
     "list": commands.list_,
     "describe": commands.describe,
-    "data": {"check": commands.check, "phantom": commands.phantom},
+    "data": {"check": commands.check, "phantom": commands.phantom, "new-card": commands.new_card},
     "new": {"method": commands.new_method},
 }
 

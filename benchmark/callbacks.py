@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +96,13 @@ class EpochSeed(Callback):
         self.seed = seed
         self._first = 0
 
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Note the epoch that a resume starts with."""
-        self._first = checkpoint["epoch"] + 1
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Seed the first epoch: a schedule that asks for the number of steps opens its loader before any later hook."""
+        self._seed(pl_module, self._first)
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Seed the first epoch: Lightning opens its loader, and draws from it, before the epoch's own hook."""
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Seed the epoch that a resume starts with, for the same reason here."""
+        self._first = checkpoint["epoch"] + 1
         self._seed(pl_module, self._first)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -130,11 +131,12 @@ class Collector(Callback):
 
     Args:
         data: The datamodule that is predicted.
+        sets: Name -> cases of what each loader serves; the split's test sets if None.
     """
 
-    def __init__(self, data: LandmarkDataModule) -> None:
+    def __init__(self, data: LandmarkDataModule, sets: Mapping[str, Sequence[str]] | None = None) -> None:
         self.data = data
-        self.test_sets = tuple(data.split.tests)
+        self.sets = data.split.tests if sets is None else sets
         self.frames: list[pd.DataFrame] = []
 
     def on_predict_batch_end(
@@ -152,7 +154,7 @@ class Collector(Callback):
         spread = prediction.covariance
         covariance = np.full((*points.shape, 2), np.nan) if spread is None else spread.double().cpu().numpy()
         for name, point, cov in zip(batch.case, points, covariance, strict=True):
-            self.frames.append(self._rows(self.test_sets[dataloader_idx], name, point, cov))
+            self.frames.append(self._rows(tuple(self.sets)[dataloader_idx], name, point, cov))
 
     def _rows(self, test_set: str, name: str, points: np.ndarray, covariance: np.ndarray) -> pd.DataFrame:
         case = self.data.inventory.cases[name]
@@ -173,26 +175,26 @@ class Collector(Callback):
         columns |= {column: covariance[:, i, j] for column, (i, j) in COVARIANCE.items()}
         return pd.DataFrame(columns)
 
-    def write(self, folder: Path, cell: Cell) -> None:
-        """Write `predictions.parquet`, the cell's key in its metadata.
+    def write(self, folder: Path, cell: Cell, file: str = PREDICTIONS) -> None:
+        """Write a parquet file of that name, the cell's key in its metadata.
 
         Raises:
-            RuntimeError: The method did not answer a test case with finite points.
+            RuntimeError: The method did not answer a case with finite points.
         """
         table = pd.concat(self.frames, ignore_index=True)
-        _refuse_gaps(table, (case for cases in self.data.split.tests.values() for case in cases))
+        _refuse_gaps(table, self.sets)
         arrow = pa.Table.from_pandas(table, preserve_index=False)
         key = {name: str(getattr(cell, name)) for name in ("dataset", "protocol", "split", "variant", "seed")}
         arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **key})
-        write_atomically(folder / PREDICTIONS, lambda path: pq.write_table(arrow, path, compression="zstd"))
+        write_atomically(folder / file, lambda path: pq.write_table(arrow, path, compression="zstd"))
 
 
-def _refuse_gaps(table: pd.DataFrame, cases: Iterable[str]) -> None:
-    missing = set(cases) - set(table["case"])
+def _refuse_gaps(table: pd.DataFrame, sets: Mapping[str, Sequence[str]]) -> None:
+    missing = {case for cases in sets.values() for case in cases} - set(table["case"])
     shown = table[table["visible"]]
     broken = shown.loc[~np.isfinite(shown[["x", "y"]].to_numpy()).all(axis=1), "case"]
     if missing or len(broken):
         raise RuntimeError(
-            f"{len(missing)} test cases have no prediction and {broken.nunique()} have points that are not finite, "
+            f"{len(missing)} cases have no prediction and {broken.nunique()} have points that are not finite, "
             f"{next(iter(sorted(missing) or broken))} for one; the training has probably diverged."
         )

@@ -35,6 +35,7 @@ def run(
     plugin: list[Path] = [],  # noqa: B006  # never changed
     methods: list[str] = [],  # noqa: B006
     datasets: list[str] = [],  # noqa: B006
+    card: list[str] = [],  # noqa: B006
     seeds: list[int] = [],  # noqa: B006
     epochs: int | None = None,
     allow_missing: bool = False,
@@ -50,7 +51,8 @@ def run(
         slots: Cells at a time; if not given, one per GPU, or up to four that share the cores.
         plugin: Python files with methods of your own.
         methods: Run these instead of the matrix' methods.
-        datasets: Run these instead of the matrix' datasets.
+        datasets: Run these instead of the matrix' datasets; names, or files of cards.
+        card: The same, for files of cards.
         seeds: Run these instead of the matrix' seeds.
         epochs: Train every stage so many epochs.
         allow_missing: Go on without the cases whose files are missing or unreadable.
@@ -59,20 +61,28 @@ def run(
     """
     from benchmark import data
     from benchmark.matrix import Matrix
+    from benchmark.store import CARDS
     from benchmark.training import Context
+    from datamodules import card_files
+    from datamodules.private import remember
 
-    chosen = Matrix.load(matrix).narrow(methods, datasets, seeds, epochs)
+    names = [_added(name) for name in (*datasets, *card)]
+    chosen = Matrix.load(matrix).narrow(methods, names, seeds, epochs)
     known = _datasets()
     cells = chosen.cells(_methods(plugin), known)
     roots = {}
     for name in dict.fromkeys(cell.dataset for cell in cells):
-        if data_root is None:
+        if data_root is None and known[name].home is None:
             console.print(f"[dim]phantom of {name}: {data.PHANTOMS / name}[/]")
             roots[name] = data.write_phantom(name, known[name], data.PHANTOMS)
         else:
-            roots[name] = data.locate(name, known[name], data_root)
+            roots[name] = data.locate(name, known[name], data_root or Path())
     files = tuple(path.resolve() for path in plugin)
-    context = Context(store, roots, data.CACHE, files, allow_missing, "wandb" if wandb else "auto")
+    tracking: Literal["wandb", "auto"] = "wandb" if wandb else "auto"
+    context = Context(store, roots, data.CACHE, files, allow_missing, tracking, card_files())
+    for name in roots:
+        if known[name].home is not None:
+            remember(known[name], store / CARDS / f"{name}.json")
     return _run_jobs(_check(cells, context), context, slots, force=force)
 
 
@@ -90,12 +100,12 @@ def _check(cells: Sequence[Cell], context: Context) -> list[Job]:
         fingerprints[key] = data.fingerprint
         if cell.dataset not in told:
             told.add(cell.dataset)
-            _introduce(cell.dataset, data.root, data.inventory)
+            _introduce(cell.dataset, data.place, data.inventory)
     return [Job(cell, fingerprints[cell.dataset, cell.protocol, cell.split]) for cell in cells]
 
 
-def _introduce(name: str, root: Path, found: Any) -> None:  # noqa: ANN401
-    notes = [f"{len(found.cases)} films in {root}"]
+def _introduce(name: str, place: str, found: Any) -> None:  # noqa: ANN401
+    notes = [f"{len(found.cases)} films in {place}"]
     absent = len(found.missing) + len(found.unreadable)
     notes += [f"files missing or unreadable, their cases left out: {absent}"] if absent else []
     notes += [f"odd labels kept: {len(found.oddities)} (osteomark data check {name})"] if found.oddities else []
@@ -163,6 +173,7 @@ def list_(
     *,
     json: bool = False,
     plugin: list[Path] = [],  # noqa: B006
+    card: list[str] = [],  # noqa: B006
 ) -> int:
     """List what there is to choose from.
 
@@ -170,9 +181,11 @@ def list_(
         what: Which kind.
         json: Print JSON.
         plugin: Python files with methods of your own.
+        card: Files of cards, whose datasets are listed, too.
     """
     from benchmark import describe
 
+    _ = [_added(name) for name in card]
     found = {
         "methods": lambda: describe.list_methods(_methods(plugin)),
         "datasets": describe.list_datasets,
@@ -189,18 +202,27 @@ def list_(
     return 0
 
 
-def describe(method: str, *, points: int = 19, json: bool = False, plugin: list[Path] = []) -> int:  # noqa: B006
+def describe(
+    method: str,
+    *,
+    points: int = 19,
+    card: str = "",
+    json: bool = False,
+    plugin: list[Path] = [],  # noqa: B006
+) -> int:
     """Describe a method or variant: parameters, FLOPs (2 x MAC) of one film, input size, paper.
 
     Args:
         method: Name of a method or variant.
         points: Number of landmarks.
+        card: File of a card, for its landmarks instead.
         json: Print one JSON object.
         plugin: Python files with methods of your own.
     """
     from benchmark.describe import describe_method
 
-    found = describe_method(method, points, _methods(plugin))
+    schema = _datasets()[_added(card)].schema if card else None
+    found = describe_method(method, points, _methods(plugin), schema)
     if json:
         return _print_json(found)
     for key, value in found.items():
@@ -212,29 +234,73 @@ def describe(method: str, *, points: int = 19, json: bool = False, plugin: list[
     return 0
 
 
-def check(name: str, *, root: Path, json: bool = False) -> int:
+def check(name: str, *, root: Path | None = None, reveal: bool = False, json: bool = False) -> int:
     """Say what a dataset folder holds, what is missing and how to get it, and which labels are odd.
 
+    The exit code is 2 where a file is missing or unreadable, or nothing can be trained and tested.
+
     Args:
-        name: Of the dataset.
-        root: Its folder, or the folder that holds it.
+        name: Of the dataset, or the file of a card.
+        root: Its folder, or the folder that holds it; a card says it itself.
+        reveal: Show the names, paths and errors of a private set, and which case has which hash.
         json: Print one JSON object.
     """
     from benchmark import data
     from benchmark.lookup import choose
     from datamodules.base import DataError
+    from datamodules.components import check as account
 
-    known = _datasets()
+    name, known = _added(name), _datasets()
     kind = known[choose(name, known, "dataset")]
+    if root is None and kind.home is None:
+        raise ValueError(f"where is {name}? Give its folder with --root.")
     try:
-        folder = data.locate(choose(name, known, "dataset"), kind, root)
+        folder = root if root and kind.home else data.locate(choose(name, known, "dataset"), kind, root or Path())
     except DataError:
-        folder = root
-    lines, complete = data.describe_folder(kind, folder)
+        folder = root or Path()
+    if kind.home is None and not folder.is_dir():
+        raise DataError(f"there is no folder {root}; pass --root the folder of {kind.title}, or the one that holds it.")
+    if reveal and kind.private:
+        return _reveal(kind, folder)
+    report = account.check(kind, folder)
+    code = 2 if report.absent or not report.usable else 0
     if json:
-        return _print_json({"complete": complete, "report": lines})
-    console.print("\n".join(lines), markup=False)
-    return 0 if complete else 2
+        facts = {"usable": report.usable, "absent": report.absent, "report": report.text.splitlines()}
+        return _print_json(facts) or code
+    console.print(report.text, markup=False)
+    return code
+
+
+def _reveal(kind: Any, folder: Path) -> int:  # noqa: ANN401
+    """Print what a private set holds in clear text, for its owner's eyes."""
+    from dataclasses import replace
+
+    from datamodules.components.check import check as account
+    from datamodules.private import dataset_of
+
+    report = account(dataset_of(replace(kind.card, private=False)), folder)
+    console.print(report.text, markup=False)
+    if report.usable:
+        console.print("\nCases as they are shown elsewhere:")
+        for shown, film in kind(folder, allow_missing=True).own_names().items():
+            console.print(f"  {shown}: {film}", markup=False)
+    return 2 if report.absent or not report.usable else 0
+
+
+def new_card(folder: Path, *, out: Path | None = None) -> int:
+    """Look at a folder of films and labels and write a first card, to correct and complete.
+
+    Args:
+        folder: With images and their labels.
+        out: The card; card.yaml in the folder if not given.
+    """
+    from datamodules.components.new_card import write_card
+
+    path = out or folder / "card.yaml"
+    for line in write_card(folder, path):
+        console.print(line, markup=False)
+    console.print(f"{path}\nnext: read it, then osteomark data check {path}", markup=False)
+    return 0
 
 
 def phantom(names: list[str] = [], *, root: Path) -> int:  # noqa: B006
@@ -281,6 +347,13 @@ def _methods(plugins: Sequence[Path]) -> dict[str, type[Method]]:
         return methods.discover(plugins)
     except TypeError as error:  # a plugin file without exactly one method: the message names it
         raise ValueError(str(error)) from error
+
+
+def _added(name: str) -> str:
+    """Return a dataset's name; a card's file is read, and its name returned."""
+    from datamodules import add_card, is_card
+
+    return add_card(name) if is_card(name) else name
 
 
 def _datasets() -> dict[str, Any]:

@@ -18,13 +18,16 @@ from methods.base import Method
 PREPARATION_FILMS = 32
 
 
-def describe_method(name: str, points: int, methods: Mapping[str, type[Method]]) -> dict[str, Any]:
+def describe_method(
+    name: str, points: int, methods: Mapping[str, type[Method]], schema: LandmarkSchema | None = None
+) -> dict[str, Any]:
     """Describe a method or a variant at a number of landmarks.
 
     Args:
         name: Of a method or a variant.
         points: Number of landmarks.
         methods: Every known method.
+        schema: The landmarks, instead of any so many.
 
     Returns:
         `name`, `method`, `hparams`, `variants`, `parameters`, `flops` (2 x MAC, one film), `input_size` (height,
@@ -35,14 +38,14 @@ def describe_method(name: str, points: int, methods: Mapping[str, type[Method]])
     """
     variant = find_variant(name, methods)
     hparams = dict(effective_hparams(variant, {}))
-    method = variant.kind(_schema(variant.kind, points), **hparams)
+    method = variant.kind(_schema(variant.kind, points) if schema is None else schema, **hparams)
     spec, paper = method.input_spec, variant.kind.paper
     return {
         "name": variant.name,
         "method": variant.method,
         "hparams": hparams,
         "variants": {key: dict(value) for key, value in variant.kind.variants.items()},
-        "points": points,
+        "points": len(method.schema),
         "parameters": method.parameter_counts(),
         "flops": _flops(method),
         "input_size": tuple(spec.size),

@@ -203,20 +203,23 @@ def work(connection: Connection, slot: Slot, context: Context) -> None:
             job: Job = connection.recv()
         except EOFError:
             return
-        with _log_file(RunStore(context.store).path(*job) / LOG):
+        with _log_file(RunStore(context.store).path(*job) / LOG, private=context.dataset(job.cell).private):
             record = _run_job(job, context, connection)
         connection.send(record)
 
 
 def _run_job(job: Job, context: Context, connection: Connection) -> RunRecord:
     from benchmark.training import run_cell
+    from datamodules.base import DataError
 
     try:
         return run_cell(job.cell, context, connection.send)
     except Exception as error:  # the data went bad after the matrix was checked; other cells go on
         logging.exception("%s failed before it began", job.cell)
         now = _now()
-        record = RunRecord("failed", *job, now, now, reason=f"{type(error).__name__}: {error}")
+        known = isinstance(error, DataError) or not context.dataset(job.cell).private  # a private set's tell nothing
+        reason = f"{type(error).__name__}: {error}" if known else f"{type(error).__name__} in a private set."
+        record = RunRecord("failed", *job, now, now, reason=reason)
         return RunStore(context.store).write(record)
 
 
@@ -237,14 +240,17 @@ def _die_with_parent() -> None:
 
 
 @contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    """Send everything that is written to the terminal, by whatever library, to a file instead."""
+def _log_file(path: Path, *, private: bool = False) -> Iterator[None]:
+    """Send everything that is written to the terminal, by whatever library, to a file instead; if private, nowhere."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(stream) for stream in (1, 2)]
     with path.open("a") as file:
         print(f"--- {_now()} process {os.getpid()}", file=file, flush=True)
+        if private:
+            print("The data is private: what libraries print is not kept; run.json says what failed.", file=file)
+    with Path(os.devnull if private else path).open("a") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
     try:

@@ -10,6 +10,7 @@ from typing import Any
 
 import datamodules
 import methods
+from benchmark.lookup import Variant, effective_hparams
 from benchmark.store import RunRecord, write_atomically
 from datamodules.base import LandmarkDataModule
 
@@ -26,7 +27,7 @@ def write_facts(store: Path, runs: Iterable[RunRecord], plugins: Sequence[Path |
 
     Returns:
         The written `facts.json`: `datasets` by name, each with its `protocols`, and `methods` by variant, each with its
-        paper. A dataset or variant that is not found any more is left out.
+        paper and its own hyper-parameters. A dataset or variant that is not found any more is left out.
     """
     cells = [run.cell for run in runs]
     known = datamodules.discover()
@@ -47,8 +48,12 @@ def _dataset(data: type[LandmarkDataModule]) -> dict[str, Any]:
 def _methods(variants: set[str], plugins: Sequence[Path | str]) -> dict[str, Any]:
     found = methods.discover(plugins).items()
     return {
-        variant: {"method": name, "paper": asdict(method.paper), "hparams": dict(method.variants[variant])}
+        variant: {
+            "method": name,
+            "paper": asdict(method.paper),
+            "hparams": dict(effective_hparams(Variant(name, variant, method, hparams), {})),
+        }
         for name, method in found
-        for variant in method.variants
+        for variant, hparams in method.variants.items()
         if variant in variants
     }

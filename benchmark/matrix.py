@@ -11,6 +11,7 @@ import yaml
 
 from benchmark.cell import Budget, Cell
 from benchmark.lookup import Variant, choose, effective_hparams, find_variant, unknown
+from datamodules import add_card, is_card
 from datamodules.base import LandmarkDataModule, Protocol
 from methods.base import Method
 
@@ -73,7 +74,7 @@ class Matrix:
         budget: For all cells.
         seeds: One run each.
         methods: Names, or mappings with the keys of `MethodEntry`; empty means every method's first variant.
-        datasets: Names, or mappings with the keys of `DatasetEntry`; empty means every dataset.
+        datasets: Names or card files, or mappings with the keys of `DatasetEntry`; empty means every dataset.
         overrides: Mappings with the keys of `Override`.
         smoke: Use every method's `smoke` hyper-parameters: does it run at all?
     """
@@ -99,7 +100,7 @@ class Matrix:
                 raise unknown(str(source), own, "matrix file")
             path = own[str(source)]
         try:
-            return _parse(yaml.safe_load(path.read_text()) or {})
+            return _with_cards(_parse(yaml.safe_load(path.read_text()) or {}), path.parent)
         except yaml.YAMLError as error:
             raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
         except ValueError as error:
@@ -177,6 +178,21 @@ class Matrix:
             budget = _changed(budget, override.budget)
         effective = effective_hparams(variant, hparams)
         return Cell(entry.name, protocol.name, split, variant.method, variant.name, seed, effective, budget)
+
+
+def _with_cards(matrix: Matrix, folder: Path) -> Matrix:
+    """Read the cards that stand among the datasets, as seen from here or from the matrix, and put their names there."""
+
+    def name(given: str) -> str:
+        if not is_card(given):
+            return given
+        return add_card(folder / given if (folder / given).is_file() else given)
+
+    return replace(
+        matrix,
+        datasets=tuple(replace(entry, name=name(entry.name)) for entry in matrix.datasets),
+        overrides=tuple(replace(entry, datasets=tuple(map(name, entry.datasets))) for entry in matrix.overrides),
+    )
 
 
 def _protocols(entry: DatasetEntry, dataset: type[LandmarkDataModule]) -> list[Protocol]:

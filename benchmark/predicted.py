@@ -11,7 +11,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from benchmark.store import VALIDATION
 from metrics.base import Cases
+from metrics.conformal import LEVELS, conformal_quantiles, nonconformity
+
+COVARIANCE = ("cov_xx", "cov_xy", "cov_xy", "cov_yy")
 
 
 class CaseSet(NamedTuple):
@@ -27,7 +31,7 @@ class CaseSet(NamedTuple):
 
 
 def read_predictions(path: Path, names: Sequence[str]) -> dict[str, CaseSet]:
-    """Read a `predictions.parquet`.
+    """Read a `predictions.parquet`, with what conformal regions need from the `validation.parquet` beside it.
 
     Args:
         path: The file.
@@ -39,7 +43,25 @@ def read_predictions(path: Path, names: Sequence[str]) -> dict[str, CaseSet]:
     Raises:
         ValueError: A case lacks a landmark or has one twice.
     """
+    test_sets = _read(path, names)
+    validation = path.with_name(VALIDATION)
+    if not validation.is_file():
+        return test_sets
+    (calibration,) = _read(validation, names).values()
+    quantiles = conformal_quantiles(nonconformity(calibration.cases))
+    return {
+        name: CaseSet(test_set.names, _with_quantiles(test_set.cases, quantiles))
+        for name, test_set in test_sets.items()
+    }
+
+
+def _with_quantiles(cases: Cases, quantiles: Tensor) -> Cases:
+    return cases._replace(quantiles=quantiles.expand(len(cases.points), -1, -1))
+
+
+def _read(path: Path, names: Sequence[str]) -> dict[str, CaseSet]:
     frame = pd.read_parquet(path)
+    frame = frame.assign(**{column: np.nan for column in COVARIANCE if column not in frame})
     numeric = pd.api.types.is_integer_dtype(frame["landmark"])
     frame["landmark"] = frame["landmark"] if numeric else frame["landmark"].map({n: i for i, n in enumerate(names)})
     frame = frame.sort_values(["test_set", "case", "landmark"], kind="stable")
@@ -67,4 +89,6 @@ def _test_set(path: Path, frame: pd.DataFrame, landmarks: int) -> CaseSet:
 
     points, target, visible = stacked("x", "y"), stacked("true_x", "true_y"), stacked("visible")[..., 0].bool()
     spacing, size = (stacked(*pair)[:, 0] for pair in (("spacing_x", "spacing_y"), ("height", "width")))
-    return CaseSet(names, Cases(points, target, visible, spacing, size))
+    covariance = stacked(*COVARIANCE).reshape(*visible.shape, 2, 2)
+    quantiles = torch.full((*visible.shape, len(LEVELS)), torch.nan, dtype=points.dtype)
+    return CaseSet(names, Cases(points, target, visible, spacing, size, covariance, quantiles))

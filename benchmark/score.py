@@ -36,12 +36,13 @@ import metrics
 from benchmark.cell import Cell
 from benchmark.facts import write_facts
 from benchmark.predicted import CaseSet, pool, read_predictions
-from benchmark.store import PREDICTIONS, SCORES, RunRecord, RunStore, write_atomically
+from benchmark.store import CARDS, PREDICTIONS, SCORES, VALIDATION, RunRecord, RunStore, write_atomically
 from datamodules.base import LandmarkDataModule
-from metrics.base import Anatomy, LandmarkMetric
+from metrics.base import Anatomy, Cases, LandmarkMetric
 
 FIRST = ("radial_error", "sdr")
-"""The metrics that open a leaderboard; the first column of the first ranks it. The others follow by name."""
+"""The metrics that open a leaderboard; the first column of the first ranks it. The others follow by name, last those
+that not every run has."""
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 SEED = 0
@@ -98,6 +99,7 @@ def score(store: Path | str, plugins: Sequence[Path | str] = ()) -> Path:
         ValueError: A `run.json` is damaged.
     """
     root = Path(store)
+    datamodules.recall_cards(root / CARDS)
     runs = RunStore(root).runs()
     if not runs:
         raise FileNotFoundError(f"{root} holds no run; `osteomark run --store {root}` makes some.")
@@ -131,7 +133,7 @@ def score_run(folder: Path | str) -> dict[str, float]:
     anatomy = anatomy_of(dataset, protocol)
     values = {}
     for test_set, (_, cases) in read_predictions(path, anatomy.names).items():
-        for metric in applicable(anatomy).values():
+        for metric in _scorable(applicable(anatomy), cases).values():
             for column, value in metric.reduce(metric.terms(cases)).items():
                 values[f"{test_set}/{column}"] = value.item()
     return values
@@ -163,7 +165,12 @@ def anatomy_of(dataset: str, protocol: str) -> Anatomy:
 def applicable(anatomy: Anatomy) -> dict[str, LandmarkMetric]:
     """Return the metrics that a dataset can have, in the order of display."""
     found = metrics.discover()
-    order = sorted(found, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
+
+    def place(name: str) -> tuple[bool, bool, int, str]:
+        needs = found[name].requires
+        return "validation" in needs, "covariance" in needs, FIRST.index(name) if name in FIRST else len(FIRST), name
+
+    order = sorted(found, key=place)
     return {name: found[name](anatomy) for name in order if not found[name].unsupported(anatomy)}
 
 
@@ -221,7 +228,7 @@ def _rows(group: Group) -> list[Row]:
     for folds in group.comparable.values():
         tables = [read_predictions(run.folder / PREDICTIONS, anatomy.names) for run in folds.values()]
         for run, table in zip(folds.values(), tables, strict=True):
-            _write_case_scores(run.folder, table, found.values())
+            _write_case_scores(run.folder, table, found)
         for name in sorted({name for table in tables for name in table}):
             pooled.setdefault(name, []).append(pool(table[name] for table in tables if name in table))
     rows = [row for name, seeds in pooled.items() for row in _test_set_rows(found, seeds, {"test_set": name})]
@@ -236,7 +243,7 @@ def _test_set_rows(found: Mapping[str, LandmarkMetric], seeds: Sequence[CaseSet]
     if len({test_set.names for test_set in seeds}) > 1:
         raise ValueError(f"the seeds were tested on different cases of {common['test_set']}; run them again.")
     rows = []
-    for name, metric in found.items():
+    for name, metric in _scorable(found, *(test_set.cases for test_set in seeds)).items():
         terms = torch.stack([metric.terms(test_set.cases) for test_set in seeds])
         limits, reduced = interval(metric, terms), metric.reduce(terms)
         for column, description in metric.columns().items():
@@ -244,6 +251,11 @@ def _test_set_rows(found: Mapping[str, LandmarkMetric], seeds: Sequence[CaseSet]
             rows.append(common | described | _value(reduced[column].double(), limits[column]))
     unit = next(iter(found.values())).anatomy.unit
     return sorted(rows, key=lambda row: row["unit"] in {"px", "mm"} - {unit})  # the protocol's unit goes first
+
+
+def _scorable(found: Mapping[str, LandmarkMetric], *cases: Cases) -> dict[str, LandmarkMetric]:
+    """Leave out the metrics for which a run lacks something: a covariance, or predictions of its validation cases."""
+    return {name: metric for name, metric in found.items() if not any(map(metric.lacks, cases))}
 
 
 def _value(seeds: Float[Tensor, " seed"], limits: tuple[float, float]) -> Row:
@@ -280,11 +292,11 @@ def _expected_folds(cell: Cell) -> tuple[str, ...]:
         return ()
 
 
-def _write_case_scores(folder: Path, test_sets: Mapping[str, CaseSet], found: Iterable[LandmarkMetric]) -> None:
+def _write_case_scores(folder: Path, test_sets: Mapping[str, CaseSet], found: Mapping[str, LandmarkMetric]) -> None:
     """Write each column's value on every single case as `scores.parquet`."""
     parts = []
-    for metric in found:
-        for test_set, (names, cases) in test_sets.items():
+    for test_set, (names, cases) in test_sets.items():
+        for metric in _scorable(found, cases).values():
             reduced = metric.reduce(metric.terms(cases)[:, None])
             for column, values in reduced.items():
                 part = {"test_set": test_set, "case": names, "column": column, "value": values.double().numpy()}
@@ -304,9 +316,9 @@ def _content_key(group: Group) -> str:
     """Hash what a group's scores depend on: its runs' files, the code that scores and the dataset's facts."""
     digest = hashlib.sha256(_sources().encode())
     for run in group.runs:
-        file = run.folder / PREDICTIONS
-        stamp = (file.stat().st_size, file.stat().st_mtime_ns) if file.is_file() else ()
-        digest.update(f"{replace(run, folder=Path())}{stamp}".encode())
+        files = [file for name in (PREDICTIONS, VALIDATION) if (file := run.folder / name).is_file()]
+        stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        digest.update(f"{replace(run, folder=Path())}{stamps}".encode())
     cell = group.runs[0].cell
     if _expected_folds(cell):
         digest.update(f"{anatomy_of(cell.dataset, cell.protocol)}{_expected_folds(cell)}".encode())

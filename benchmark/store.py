@@ -15,9 +15,13 @@ from benchmark.cell import Cell
 
 RUN = "run.json"
 PREDICTIONS = "predictions.parquet"
+VALIDATION = "validation.parquet"
+"""Like `PREDICTIONS`, of the cases that validate: what conformal regions are fitted on."""
 SCORES = "scores.parquet"
 HISTORY = "history.csv"
 LOG = "log.txt"
+CARDS = "cards"
+"""Folder of what scores need to know of datasets that cards describe."""
 
 
 @dataclass(frozen=True)

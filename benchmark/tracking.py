@@ -61,10 +61,14 @@ class Tracker:
         group: `dataset/protocol`, by which W&B groups runs.
         method: The job type.
         config: The cell and its hyper-parameters.
+        private: Tell nothing of this machine either: command line, folders, host and user may name the data.
     """
 
-    def __init__(self, store: Path, key: str, group: str, method: str, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self, store: Path, key: str, group: str, method: str, config: Mapping[str, Any], *, private: bool = False
+    ) -> None:
         self._run: wandb.Run | None = None
+        self._private = private
         self._guard(lambda: self._start(store, key, group, method, config))
 
     def __enter__(self) -> Self:
@@ -121,8 +125,18 @@ class Tracker:
             dir=store,
             mode=mode,  # type: ignore[arg-type]  # whatever the user put into WANDB_MODE; W&B names a wrong one
             reinit="create_new",  # several runs in one process stay apart
-            settings=wandb.Settings(silent=True, console="off", save_code=False, init_timeout=INIT_TIMEOUT_SECONDS),
+            settings=self._settings(),
         )
+
+    def _settings(self) -> wandb.Settings:
+        import wandb
+
+        settings = wandb.Settings(silent=True, console="off", save_code=False, init_timeout=INIT_TIMEOUT_SECONDS)
+        if self._private:
+            settings.x_disable_meta = settings.x_disable_machine_info = settings.disable_git = True
+            settings.program = settings.program_relpath = PROJECT
+            settings.host = settings.username = "private"
+        return settings
 
     def _guard(self, action: Callable[[], object]) -> None:
         try:

@@ -27,7 +27,7 @@ from benchmark.cell import Cell
 from benchmark.lookup import choose
 from benchmark.progress import Progress, Report
 from benchmark.score import score_run
-from benchmark.store import HISTORY, RunRecord, RunStore
+from benchmark.store import HISTORY, VALIDATION, RunRecord, RunStore
 from benchmark.tracking import Tracker, is_wanted
 from datamodules.base import LandmarkDataModule
 from datamodules.components.cache import FilmCache
@@ -55,6 +55,7 @@ class Context:
         plugins: Files with methods from outside the package.
         allow_missing: Go on without the cases whose files are missing.
         tracking: Whether runs are tracked by Weights & Biases; `auto` where it has a key.
+        cards: Files of the cards that describe datasets.
     """
 
     store: Path
@@ -63,6 +64,18 @@ class Context:
     plugins: tuple[Path, ...] = ()
     allow_missing: bool = False
     tracking: Literal["wandb", "none", "auto"] = "none"
+    cards: tuple[Path, ...] = ()
+
+    def dataset(self, cell: Cell) -> type[LandmarkDataModule]:
+        """Return the class of a cell's dataset.
+
+        Raises:
+            ValueError: There is no such dataset, or its card is wrong.
+        """
+        for path in self.cards:
+            datamodules.add_card(path)
+        known = datamodules.discover()
+        return known[choose(cell.dataset, known, "dataset")]
 
     def datamodule(self, cell: Cell) -> LandmarkDataModule:
         """Return a cell's data, its films shared with all cells of this process.
@@ -70,10 +83,10 @@ class Context:
         Raises:
             ValueError: There is no such dataset, or it is not what it should be.
         """
-        known = datamodules.discover()
-        kind = known[choose(cell.dataset, known, "dataset")]
+        kind = self.dataset(cell)
         data = kind(self.roots[cell.dataset], cell.protocol, cell.split, allow_missing=self.allow_missing)
-        data.films = _films(self.cache)
+        own = self.cache and self.cache / f"private-{cell.dataset}"  # so that it can be deleted alone
+        data.films = _films(own if kind.private else self.cache)
         return data
 
 
@@ -104,8 +117,9 @@ def run_cell(cell: Cell, context: Context, report: Report = lambda progress: Non
         with _quiet():
             record = _run(record, data, context, report)
     except Exception as error:  # whatever a plugin raises belongs into its record
-        logger.exception("%s failed", cell)
-        record = replace(record, reason=_sentence(error), traceback=traceback.format_exc())
+        told = data.redact(traceback.format_exc())
+        logger.error("%s failed\n%s", cell, told)
+        record = replace(record, reason=data.redact(_sentence(error)), traceback=told)
         if not isinstance(error, MACHINES_FAULT):
             shutil.rmtree(RunStore(context.store).path(cell, record.fingerprint) / CHECKPOINTS, ignore_errors=True)
     return RunStore(context.store).write(replace(record, finished=_now()))
@@ -120,7 +134,7 @@ def _run(record: RunRecord, data: LandmarkDataModule, context: Context, report: 
     if not is_wanted(context.tracking):
         return Run(record, kind, data, folder, report).finish()
     key, group = str(cell.path(record.fingerprint)), f"{cell.dataset}/{cell.protocol}"
-    with Tracker(context.store, key, group, cell.method, cell.as_json()) as tracker:
+    with Tracker(context.store, key, group, cell.method, cell.as_json(), private=data.private) as tracker:
         record = Run(record, kind, data, folder, report, [tracker.callback]).finish()
         tracker.summarize(score_run(folder))
     return record
@@ -175,6 +189,7 @@ class Run:
         seconds["predict"] = time.perf_counter() - start
         collector.write(self.folder, self.cell)
         self._keep(trainer, checkpoint["file"])
+        self._predict_validation()
         return replace(
             self.record,
             status="done",
@@ -223,6 +238,13 @@ class Run:
             trainer.save_checkpoint(path, weights_only=True)
         for index in range(len(self.stages)):
             self._stage_file(index).unlink(missing_ok=True)
+
+    def _predict_validation(self) -> None:
+        """Predict the cases that validate too: regions with guaranteed coverage are fitted on them."""
+        if cases := self.data.split.val:
+            trainer = self._trainer([collector := Collector(self.data, {"validation": cases})])
+            trainer.predict(self.method, dataloaders=self.data.val_dataloader(), return_predictions=False)
+            collector.write(self.folder, self.cell, VALIDATION)
 
     def _facts(self) -> dict[str, Any]:
         spec, protocol = self.method.input_spec, self.data.protocol

@@ -90,6 +90,12 @@ class LandmarkDataModule(LightningDataModule, ABC):
     """Names under which its folder is commonly found, where they differ from the module's."""
     phantom_films: ClassVar[int] = 24
     """How many phantom films the quick matrix writes."""
+    home: ClassVar[Path | None] = None
+    """The folder, where the dataset itself says it (a card does)."""
+    private: ClassVar[bool] = False
+    """Whether nothing may be shown of it but hashed case names and numbers."""
+    facts_key: ClassVar[str] = ""
+    """What else belongs to the content's hash: facts that a user can change without changing code."""
 
     def __init__(
         self,
@@ -140,6 +146,15 @@ class LandmarkDataModule(LightningDataModule, ABC):
             raise DataError(f"there is no protocol {name!r}; choose one of {', '.join(found)}.")
         return found[name] if name else cls.protocols[0]
 
+    @property
+    def place(self) -> str:
+        """What messages call the folder."""
+        return str(self.root)
+
+    def redact(self, text: str) -> str:
+        """Return an error's text as it may be stored and shown."""
+        return text
+
     @final
     @cached_property
     def inventory(self) -> Inventory:
@@ -157,7 +172,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
         if inventory.missing and not self.allow_missing:
             count = "a file" if len(inventory.missing) == 1 else f"{len(inventory.missing)} files"
             raise DataError(
-                f"{self.root} lacks {count} ({_and_more(inventory.missing, 5)}); complete the "
+                f"{self.place} lacks {count} ({_and_more(inventory.missing, 5)}); complete the "
                 f"folder or pass --allow-missing to go on without these cases."
             )
         if not inventory.cases:
@@ -167,7 +182,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
     def foreign_folder(self, reason: str) -> DataError:
         """Return the error for a `root` that is not this dataset: what it should be and how to get it."""
         return DataError(
-            f"{self.root} does not hold the dataset {self.title}: {reason}. {self.obtain} Licence: {self.licence}"
+            f"{self.place} does not hold the dataset {self.title}: {reason}. {self.obtain} Licence: {self.licence}"
         )
 
     def _without_undecodable(self, inventory: Inventory) -> Inventory:
@@ -198,7 +213,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
             raise
         except ValueError as error:  # from scikit-learn
             raise DataError(
-                f"{self.root} holds too few cases for {self.protocol.name} ({error}); complete it or choose another "
+                f"{self.place} holds too few cases for {self.protocol.name} ({error}); complete it or choose another "
                 f"protocol."
             ) from error
 
@@ -216,7 +231,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
         tests = {name: cases for name, cases in kept.items() if cases}
         train = tuple(case for case in published.train if case in present)
         if not train or not tests:
-            raise DataError(f"{self.root} has no film for the training or test cases of split {self.split_name}.")
+            raise DataError(f"{self.place} has no film for the training or test cases of split {self.split_name}.")
         return Split(published.name, train, tuple(c for c in published.val if c in present), tests)
 
     @property
@@ -231,7 +246,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
 
         Scores of different contents, phantoms and real films say, are never shown in one table.
         """
-        digest = hashlib.sha256(self.protocol.name.encode())
+        digest = hashlib.sha256(f"{self.protocol.name}{self.facts_key}".encode())
         for name, case in sorted(self.inventory.cases.items()):
             digest.update(f"{name}{case.size}{case.spacing}{self.films.content(case.film)}".encode())
             digest.update(np.ascontiguousarray(case.points, np.float64).tobytes())

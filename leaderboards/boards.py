@@ -22,14 +22,14 @@ class Column(NamedTuple):
         name: As in `scores.csv`.
         title: Heading for a reader.
         unit: Of the values; empty for a pure number.
-        higher_is_better: Direction of improvement.
+        higher_is_better: Direction of improvement; None where the best value is neither the highest nor the lowest.
         metric: The metric it belongs to.
     """
 
     name: str
     title: str
     unit: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     metric: str
 
     def beats(self, value: float, other: float) -> bool:
@@ -75,6 +75,7 @@ class Row:
         badges: What a reader must know beside the numbers.
         notes: What is missing or went wrong, in words.
         parameters: Number of trainable parameters, where known.
+        settings: The hyper-parameters that are not the variant's own, as `name=value`.
         rank: Place by the first column, equal numbers sharing a place; None where it is not ranked.
     """
 
@@ -93,6 +94,7 @@ class Row:
     badges: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     parameters: float | None = None
+    settings: tuple[str, ...] = ()
     rank: int | None = None
 
     @property
@@ -184,7 +186,7 @@ def rank_rows(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
     folds = max((row.folds for row in rows), key=len, default=())
     scored = [row for row in rows if row.status == "done" and not math.isnan(row.value(first.name))]
     complete = [row for row in scored if row.folds == folds]
-    complete.sort(key=lambda row: row.value(first.name), reverse=first.higher_is_better)
+    complete.sort(key=lambda row: row.value(first.name), reverse=bool(first.higher_is_better))
     values = [row.value(first.name) for row in complete]
     ranked = [replace(row, rank=values.index(row.value(first.name)) + 1) for row in complete]
     other = [replace(row, status="incomplete") for row in scored if row.folds != folds]

@@ -35,6 +35,11 @@ REPORTED = (
     "Rows marked *reported* are printed in papers and were not measured here; they are not ranked. `(paper: x)` is "
     "what the method's own paper reports for this protocol and test set."
 )
+UNCERTAINTY = (
+    "Columns without an arrow have no best end. A *coverage* is best at its own percentage: less is overconfident, "
+    "more is too cautious. *Sharpness* is the size of the predicted uncertainty, and a smaller one is better only "
+    "where the coverage is right."
+)
 
 
 def page_text(boards: Sequence[Board]) -> str:
@@ -97,7 +102,9 @@ def _legend(boards: Sequence[Board]) -> list[str]:
     rows = [row for board in boards for row in board.rows]
     several = any(len(row.seeds) > 1 for row in rows)
     printed = any(row.status == "reported" or row.reported for row in rows)
-    return [*HOW_TO_READ, *([SEEDS] if several else []), *([REPORTED] if printed else [])]
+    uncertain = any(column.higher_is_better is None for board in boards for column in board.columns)
+    extra = {SEEDS: several, REPORTED: printed, UNCERTAINTY: uncertain}
+    return [*HOW_TO_READ, *(line for line, applies in extra.items() if applies)]
 
 
 def _section(board: Board, *, named_films: bool) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.cell import Cell
 from benchmark.store import RunRecord, RunStore
 from leaderboards.boards import Board, Column, Row, Score, Status, mark_against_floor, rank_rows
 from leaderboards.reported import PARAMETERS, Reported, load_reported, own_numbers
@@ -93,7 +94,8 @@ class _Reader:
     def _row(self, board: Board, runs: Sequence[RunRecord], label: str, scores: pd.DataFrame | None) -> Row:
         first = next((run for run in runs if run.status == "done"), runs[0])
         variant = first.cell.variant
-        paper = self.facts["methods"].get(variant, {}).get("paper", {})
+        method = self.facts["methods"].get(variant, {})
+        paper = method.get("paper", {})
         key = (board.dataset, board.protocol, board.test_set)
         drawn = any(PHANTOM in run.badges for run in runs)
         row = Row(
@@ -108,6 +110,7 @@ class _Reader:
             badges=tuple(badge for badge in first.badges if badge not in board.facts.get("caveats", ())),
             notes=_trouble(runs),
             parameters=first.parameters.get("trainable"),
+            settings=_settings(first.cell, method.get("hparams")),
         )
         return row if scores is None else _scored(row, scores)
 
@@ -128,7 +131,8 @@ def _read_scores(path: Path) -> pd.DataFrame:
 def _columns(scores: pd.DataFrame) -> tuple[Column, ...]:
     described = scores.loc[scores["column"] != "", ["column", "title", "unit", "higher_is_better", "metric"]]
     rows = described.drop_duplicates("column").itertuples(index=False, name=None)
-    return tuple(Column(name, title, unit, higher == "True", metric) for name, title, unit, higher, metric in rows)
+    better = {"True": True, "False": False}
+    return tuple(Column(name, title, unit, better.get(higher), metric) for name, title, unit, higher, metric in rows)
 
 
 def _absent(scores: pd.DataFrame) -> dict[str, str]:
@@ -146,6 +150,14 @@ def _labels(groups: Mapping[tuple[str, str], Sequence[RunRecord]]) -> dict[tuple
         details = ", ".join(f"{name}={mine[name]}" for name in differing)
         labels[key] = f"{key[0]} ({details})" if details else key[0]
     return labels
+
+
+def _settings(cell: Cell, own: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Name what a run set differently from its variant; `own` comes from JSON, where a tuple is a list."""
+    if own is None:
+        return ()
+    given = {name: list(value) if isinstance(value, tuple) else value for name, value in cell.hparams}
+    return tuple(f"{name}={value}" for name, value in given.items() if name in own and value != own[name])
 
 
 def _status(runs: Sequence[RunRecord]) -> Status:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 import pandas as pd
@@ -14,6 +14,8 @@ from leaderboards.boards import Board, Column, Row, Score
 COLUMNS = "columns.csv"
 """The file that says what the score columns of the CSV files mean."""
 SCORES_PER_TABLE = 8
+WIDEST_METRIC = 9
+"""A metric of more columns is spread evenly over several tables."""
 UNITS = {"fraction": "fraction of the image", "deg": "degrees"}
 NO_NUMBER = "-"
 
@@ -75,8 +77,8 @@ def heading(column: Column) -> str:
         'MRE (mm) ↓'
     """
     unit = UNITS.get(column.unit, column.unit)
-    arrow = "↑" if column.higher_is_better else "↓"
-    return f"{column.title} ({unit}) {arrow}" if unit else f"{column.title} {arrow}"
+    arrow = {True: "↑", False: "↓", None: ""}[column.higher_is_better]
+    return " ".join(filter(None, [column.title, f"({unit})" if unit else "", arrow]))
 
 
 def score_text(score: Score | None, column: Column, reported: float | None = None) -> str:
@@ -106,7 +108,7 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def score_tables(board: Board) -> list[str]:
     """Write a board's scores, a few columns to a table; the first one also says how the rows were made."""
-    packs = _packs(board.columns)
+    packs = _packs(board)
     first = markdown_table(
         ["Rank", "Method", "Budget", "Seeds", "Folds", *map(heading, packs[0]), "Remarks"],
         [
@@ -126,7 +128,8 @@ def score_tables(board: Board) -> list[str]:
 
 def cost_table(board: Board) -> str:
     """Write where each row comes from and what it costs."""
-    header = ["Rank", "Method", "Paper", "Weights", "Input (h x w)", "Parameters", "FLOPs", "ms per image", "Training"]
+    facts = ["Paper", "Weights", "Input (h x w)", "Parameters", "FLOPs", "ms per image", "Training"]
+    header = ["Rank", "Method", *facts, "Set differently from the method's own"]
     rows = [
         [
             *_name(board, row),
@@ -137,6 +140,7 @@ def cost_table(board: Board) -> str:
             count(_flops(row)),
             NO_NUMBER if row.latency_ms is None else f"{row.latency_ms:.1f}",
             _training(row),
+            ", ".join(row.settings) or NO_NUMBER,
         ]
         for row in board.rows
         if row.status != "reported" or row.parameters is not None
@@ -180,20 +184,35 @@ def _record(board: Board, row: Row) -> dict[str, Any]:
         **scores,
         **{"parameters": row.parameters, "flops": _flops(row), "latency_ms": row.latency_ms},
         **{"train_seconds": row.train_seconds, "epochs": run and run.epochs, "input_size": _input_size(row)},
+        "settings": ", ".join(row.settings),
         **{"device": run and run.device, "precision": run and run.precision, "commit": run and run.commit},
         **{"badges": "; ".join(row.badges), "notes": "; ".join(row.notes)},
     }
 
 
-def _packs(columns: Sequence[Column]) -> list[list[Column]]:
-    """Spread the columns over tables without tearing a metric apart."""
+def _packs(board: Board) -> list[list[Column]]:
+    """Spread the columns over tables.
+
+    A metric is torn apart only if it is too wide for one table, and columns that only some of the measured rows have
+    (a covariance, say) do not share a table with those of all rows.
+    """
     packs: list[list[Column]] = [[]]
-    for _, group in groupby(columns, key=lambda column: column.metric):
+    owners: set[str] = set()
+    for _, group in groupby(board.columns, key=lambda column: column.metric):
         family = list(group)
-        if packs[-1] and len(packs[-1]) + len(family) > SCORES_PER_TABLE:
-            packs.append([])
-        packs[-1] += family
+        own = {row.label for row in board.measured if family[0].name in row.scores}
+        for part in _evenly(family):
+            if packs[-1] and (len(packs[-1]) + len(part) > SCORES_PER_TABLE or own != owners):
+                packs.append([])
+            packs[-1] += part
+            owners = own
     return packs
+
+
+def _evenly(family: Sequence[Column]) -> list[Sequence[Column]]:
+    count = math.ceil(len(family) / WIDEST_METRIC)
+    ends = [math.ceil(part * len(family) / count) for part in range(count + 1)]
+    return [family[start:end] for start, end in pairwise(ends)]
 
 
 def _name(board: Board, row: Row) -> list[str]:
@@ -219,7 +238,8 @@ def _scores(row: Row, columns: Sequence[Column]) -> list[str]:
 
 
 def _says_something(row: Row, columns: Sequence[Column]) -> bool:
-    return row.status != "reported" or any(column.name in row.scores for column in columns)
+    failed = row.status != "reported" and not row.scores
+    return failed or any(column.name in row.scores for column in columns)
 
 
 def _remarks(board: Board, row: Row) -> str:

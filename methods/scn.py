@@ -105,7 +105,7 @@ class SCN(Method):
 
     def predict(self, batch: Batch) -> Prediction:
         """Decode the product; every landmark's covariance is its learned sigma^2 in both directions."""
-        points = decode(self(batch), self.codec)
+        points = decode(self(batch), self.codec, sigma=float(self.sigma.detach().abs().mean()))
         variance = (self.sigma**2)[:, None, None] * torch.eye(2, device=points.device)
         return Prediction(points, variance.expand(len(points), -1, -1, -1))
 

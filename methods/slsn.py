@@ -139,7 +139,7 @@ class SLSN(Method):
             for slot, peak in enumerate(peaks.gather(1, order).unbind(2)):
                 window = windows(own_maps[:, slot], peak, round(REACH * self.sigma))
                 own = [structure[slot] for structure in kind]
-                points[:, own] = decode(window, self.codec)
+                points[:, own] = decode(window, self.codec, sigma=self.sigma)
                 spread[:, own] = covariance(window, points[:, own])
         return Prediction(points, spread)
 

@@ -24,6 +24,9 @@ class Cases(NamedTuple):
         visible: False where the truth is missing.
         spacing: Millimetres per pixel along x and y; NaN where unknown.
         size: Height and width of the film in pixels; NaN where unknown.
+        covariance: Of each prediction, in square pixels; NaN where the method gives none.
+        quantiles: Of each landmark's nonconformity on the run's validation cases, see `metrics.conformal`; infinite
+            where there were too few of them, NaN where the run kept no prediction of them.
     """
 
     points: Float[Tensor, "case landmark 2"]
@@ -31,6 +34,8 @@ class Cases(NamedTuple):
     visible: Bool[Tensor, "case landmark"]
     spacing: Float[Tensor, "case 2"]
     size: Float[Tensor, "case 2"]
+    covariance: Float[Tensor, "case landmark 2 2"]
+    quantiles: Float[Tensor, "case landmark level"]
 
 
 class Anatomy(NamedTuple):
@@ -57,12 +62,12 @@ class Column(NamedTuple):
     Attributes:
         title: Heading for a reader.
         unit: Unit of the values: `px`, `mm`, `%`, `deg`, `fraction`, or empty for a pure number.
-        higher_is_better: Direction of improvement.
+        higher_is_better: Direction of improvement; None where the best value is neither the highest nor the lowest.
     """
 
     title: str
     unit: str
-    higher_is_better: bool
+    higher_is_better: bool | None
 
 
 class LandmarkMetric(Metric, ABC):
@@ -72,7 +77,8 @@ class LandmarkMetric(Metric, ABC):
 
     Attributes:
         title: Heading of the metric for a reader.
-        requires: What the metric needs, drawn from `spacing`, `groups`, `normalizer`, `radii` and `size`.
+        requires: What the metric needs of the dataset, drawn from `spacing`, `groups`, `normalizer`, `radii` and
+            `size`, and of a run, `covariance` and `validation`.
     """
 
     title: ClassVar[str]
@@ -113,6 +119,28 @@ class LandmarkMetric(Metric, ABC):
             "radii": (not anatomy.radii, "The dataset names no detection radii."),
         }
         return next((reason for need, (lacking, reason) in lacks.items() if lacking and need in cls.requires), None)
+
+    def lacks(self, cases: Cases) -> str | None:
+        """Say why the metric cannot score a run: its predictions lack what `requires` names.
+
+        Args:
+            cases: Predictions and truth in original pixels.
+
+        Returns:
+            The reason in one sentence, or None if every landmark that counts has what is needed.
+
+        Raises:
+            ValueError: If a prediction is not finite where the truth is present.
+        """
+        counted = present(cases)
+        given = {
+            "covariance": (cases.covariance.isfinite().all(-1).all(-1), "The method gives no covariance."),
+            "validation": (~cases.quantiles.isnan().any(-1), "The run kept no predictions of its validation cases."),
+        }
+        missing = (
+            reason for need, (there, reason) in given.items() if need in self.requires and not there[counted].all()
+        )
+        return next(missing, None)
 
     @abstractmethod
     def terms(self, cases: Cases) -> Float[Tensor, "case term"]:
@@ -184,6 +212,8 @@ def present(cases: Cases) -> Bool[Tensor, "case landmark"]:
         ...     visible=torch.tensor([[True, False]]),
         ...     spacing=torch.ones(1, 2),
         ...     size=torch.full((1, 2), 64.0),
+        ...     covariance=torch.full((1, 2, 2, 2), nan),
+        ...     quantiles=torch.full((1, 2, 3), nan),
         ... )
         >>> present(cases)
         tensor([[ True, False]])

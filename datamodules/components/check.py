@@ -18,10 +18,12 @@ class Report:
     Attributes:
         text: The account, for a terminal.
         usable: Whether at least one split of one protocol can be trained and tested.
+        absent: Every file that is missing or cannot be decoded.
     """
 
     text: str
     usable: bool
+    absent: tuple[str, ...]
 
     def __str__(self) -> str:
         """Return the account."""
@@ -38,19 +40,24 @@ def check(dataset: type[LandmarkDataModule], root: Path | str) -> Report:
     usable = False
     for protocol in dataset.protocols:
         data = dataset(root, protocol.name, allow_missing=True)
+        caveats = f" [{'; '.join(protocol.caveats)}]" if protocol.caveats else ""
+        protocols.append(f"  {protocol.name}: {protocol.description}{caveats}")
         try:
             inventories.append(data.inventory)
             states = dict(_split_states(data))
         except DataError as error:
             reason = str(error).partition(f" {dataset.obtain}")[0]
-            protocols.append(f"{protocol.name}: cannot be run: {reason}")
+            protocols.append(f"    cannot be run: {reason}")
             continue
         usable = usable or any(can_run for can_run, _ in states.values())
-        protocols += [f"{protocol.name}{name}: {words}" for name, (_, words) in states.items()]
-    head = [f"{dataset.title}", f"Folder: {root}", f"How to get it: {dataset.obtain}", f"Licence: {dataset.licence}"]
-    body = [*_contents(inventories), *_section("Protocols", protocols, len(protocols))]
+        protocols += [f"    {name}{words}" for name, (_, words) in states.items()]
+    head = [f"{dataset.title}", f"Folder: {dataset(root).place}"]
+    head += [f"How to get it: {dataset.obtain}", f"Licence: {dataset.licence}"]
+    head.append(f"Landmarks: {len(dataset.schema)}; SDR radii: {', '.join(f'{radius:g}' for radius in dataset.radii)}")
+    body = [*_contents(inventories), "\nProtocols (the first is the default):", *protocols]
     layout = [] if usable else [f"\nExpected layout:\n{dataset.layout.strip()}"]
-    return Report("\n".join([*head, *body, *layout]), usable)
+    absent = _union(files for found in inventories for files in (found.missing, found.unreadable))
+    return Report("\n".join([*head, *body, *layout]), usable, tuple(absent))
 
 
 def _contents(inventories: Sequence[Inventory]) -> Iterator[str]:
@@ -77,8 +84,8 @@ def _split_states(data: LandmarkDataModule) -> Iterator[tuple[str, tuple[bool, s
             f"{part} {there}" + ("" if there == published else f" of {published}")
             for part, (there, published) in counts.items()
         )
-        verdict = "complete" if complete else "runs with --allow-missing" if can_run else "cannot be run"
-        yield ("" if len(data.protocol.splits) == 1 else f" {split.name}"), (can_run, f"{verdict} ({words})")
+        verdict = "cannot be run" if not can_run else "complete" if complete else "runs with --allow-missing"
+        yield ("" if len(data.protocol.splits) == 1 else f"{split.name}: "), (can_run, f"{verdict} ({words})")
 
 
 def _union(groups: Iterable[Sequence[str]]) -> list[str]:

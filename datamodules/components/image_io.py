@@ -1,7 +1,7 @@
-"""Reading films: jpg, png, bmp, tif and mha, 1 to 16 bit, grey, palette or colour, all to 8-bit grey.
+"""Reading films: jpg, png, bmp, tif, mha, nh2 and DICOM, 1 to 16 bit, grey, palette or colour, all to 8-bit grey.
 
 Labels are given on the pixels as they are stored, so an EXIF orientation is ignored. Colour becomes luminance (ITU-R
-601); an alpha channel is ignored. Films of more than 8 bits are windowed, see `to_uint8`.
+601); an alpha channel is ignored. Films of more than 8 bits are windowed, see `to_uint8`, DICOM by its own window.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import SimpleITK as sitk  # noqa: N813  # the library's own convention
 from jaxtyping import Num, UInt8
 from PIL import Image
 
+from datamodules.components.dicom import DICOM_SUFFIXES, dicom_size, is_dicom, read_dicom
 from datamodules.components.errors import DataError
+from datamodules.components.nh2 import nh2_size, read_nh2
 
-FILM_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".mha")
+FILM_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".mha", ".nh2", *DICOM_SUFFIXES)
 WINDOW_PERCENTILES = (0.5, 99.5)
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, RuntimeError, EOFError, struct.error, Image.DecompressionBombError)
@@ -32,6 +34,10 @@ def film_size(path: Path) -> tuple[int, int]:
         DataError: The file is not an image, or an mha of more than one slice.
     """
     try:
+        if path.suffix.lower() == ".nh2":
+            return nh2_size(path)
+        if _is_dicom(path):
+            return dicom_size(path)
         if path.suffix.lower() == ".mha":
             reader = sitk.ImageFileReader()
             reader.SetFileName(str(path))
@@ -87,6 +93,10 @@ def read_film(path: Path) -> UInt8[np.ndarray, "height width"]:
         DataError: The file is not an image, is damaged or cut short, or is an mha of more than one slice.
     """
     try:
+        if path.suffix.lower() == ".nh2":
+            return to_uint8(read_nh2(path))
+        if _is_dicom(path):
+            return to_uint8(_grey(read_dicom(path)))
         return _read_mha(path) if path.suffix.lower() == ".mha" else _read_picture(path)
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
@@ -103,6 +113,11 @@ def to_uint8(film: Num[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height
     low, high = np.percentile(film, WINDOW_PERCENTILES)
     scaled = (film.astype(np.float64) - low) / max(float(high - low), np.finfo(np.float64).tiny)
     return np.asarray(np.clip(scaled * 255.0, 0.0, 255.0).round(), np.uint8)
+
+
+def _is_dicom(path: Path) -> bool:
+    """Archives often give DICOM files no suffix, or a number as one."""
+    return path.suffix.lower() not in FILM_SUFFIXES[: -len(DICOM_SUFFIXES)] and is_dicom(path)
 
 
 def _read_mha(path: Path) -> UInt8[np.ndarray, "height width"]:

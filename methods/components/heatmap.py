@@ -31,14 +31,14 @@ def from_heatmap_grid(points: Float[Tensor, "... 2"], stride: float) -> Float[Te
 
 
 def gaussian(
-    points: Float[Tensor, "batch landmark 2"], size: tuple[int, int], sigma: float, stride: float = 1
+    points: Float[Tensor, "batch landmark 2"], size: tuple[int, int], sigma: float | Tensor, stride: float = 1
 ) -> Float[Tensor, "batch landmark height width"]:
     """Render one unit-height Gaussian per landmark.
 
     Args:
         points: (x, y) in network pixels; a NaN point gives a NaN map, which losses leave out by `visible`.
         size: (height, width) of the heatmap.
-        sigma: Standard deviation in heatmap pixels.
+        sigma: Standard deviation in heatmap pixels; a tensor of widths goes with (batch, landmark, 1).
         stride: Network pixels per heatmap pixel.
     """
     centre = to_heatmap_grid(points, stride)

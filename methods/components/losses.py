@@ -231,3 +231,32 @@ def spatial_kl(logits: Heatmaps, truth: Heatmaps, visible: Visible) -> Float[Ten
     target = true[inside] / true[inside].sum(dim=1, keepdim=True)
     divergence = torch.xlogy(target, target) - target * guess[inside].log_softmax(dim=1)
     return _mean(divergence.sum(dim=1))
+
+
+def attenuated_l2(
+    predicted: Float[Tensor, "batch landmark 2"],
+    log_variance: Float[Tensor, "batch landmark 2"],
+    truth: Float[Tensor, "batch landmark 2"],
+    visible: Visible,
+    log_weight: float = 1.0,
+) -> Float[Tensor, ""]:
+    """Squared difference under a learned variance, Eq. 16 of Upadhyay et al., CHIL 2020, mean over coordinates.
+
+    (x - x^)^2 / (2 s^2) + log s^2 per coordinate: cheap where the network admits that it does not know. As printed,
+    Eq. 16 weighs the logarithm twice as much as the Gaussian likelihood that it follows from (Eq. 14) does, so that the
+    best s^2 is half of the squared error; `log_weight` .5 is Eq. 14.
+
+    Args:
+        predicted: Points.
+        log_variance: log s^2 of every coordinate.
+        truth: Points, NaN where missing.
+        visible: Which points count.
+        log_weight: Weight of the logarithm.
+
+    Example:
+        >>> log_variance = torch.log(torch.tensor([[[4.0, 0.25]]]))
+        >>> attenuated_l2(torch.zeros(1, 1, 2), log_variance, torch.tensor([[[2.0, 1.0]]]), torch.tensor([[True]]))
+        tensor(1.2500)
+    """
+    squared, log_s2 = (predicted[visible] - truth[visible]) ** 2, log_variance[visible]
+    return _mean(squared * torch.exp(-log_s2) / 2 + log_weight * log_s2)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, LRScheduler, OneCycleLR
 
-Schedule = Literal["constant", "inverse-time", "cosine", "one-cycle"]
+Schedule = Literal["constant", "inverse-time", "linear", "cosine", "one-cycle"]
 KERAS_DECAY = 1e-5
 
 
@@ -20,7 +20,7 @@ def adam(module: LightningModule, lr: float, schedule: Schedule = "constant") ->
     Args:
         module: The method, attached to its trainer.
         lr: Peak learning rate.
-        schedule: `inverse-time` is Keras' `decay=1e-5`: lr / (1 + 1e-5 step).
+        schedule: `inverse-time` is Keras' `decay=1e-5`: lr / (1 + 1e-5 step); `linear` falls to zero.
 
     Raises:
         ValueError: The schedule is unknown.
@@ -32,12 +32,14 @@ def adam(module: LightningModule, lr: float, schedule: Schedule = "constant") ->
         scheduler = OneCycleLR(optimizer, max_lr=lr, total_steps=steps)
     elif schedule == "cosine":
         scheduler = CosineAnnealingLR(optimizer, T_max=steps)
+    elif schedule == "linear":
+        scheduler = LinearLR(optimizer, start_factor=1, end_factor=0, total_iters=steps)
     elif schedule == "inverse-time":
         scheduler = LambdaLR(optimizer, lambda step: 1 / (1 + KERAS_DECAY * step))
     elif schedule == "constant":
         return optimizer
     else:
-        raise ValueError(f"there is no schedule {schedule!r}; choose constant, inverse-time, cosine or one-cycle.")
+        raise ValueError(f"there is no schedule {schedule!r}; choose one of {', '.join(get_args(Schedule))}.")
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 

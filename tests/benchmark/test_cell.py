@@ -13,7 +13,7 @@ import datamodules
 import methods
 from benchmark.cell import Budget, Cell
 from benchmark.progress import Progress
-from benchmark.store import HISTORY, PREDICTIONS, RunRecord, RunStore
+from benchmark.store import HISTORY, PREDICTIONS, VALIDATION, RunRecord, RunStore
 from benchmark.training import BEST, Context, run_cell
 
 MakeCell = Callable[..., Cell]
@@ -75,7 +75,18 @@ def steady(phantoms: Path, make_cell: MakeCell, tmp_path_factory: pytest.TempPat
 def test_a_run_leaves_exactly_its_artefacts(steady: RunRecord) -> None:
     assert steady.status == "done", steady.traceback
     files = {str(path.relative_to(steady.folder)) for path in steady.folder.rglob("*") if path.is_file()}
-    assert files == {"run.json", PREDICTIONS, HISTORY, "checkpoints/best.ckpt"}
+    assert files == {"run.json", PREDICTIONS, VALIDATION, HISTORY, "checkpoints/best.ckpt"}
+
+
+def test_the_validation_cases_are_predicted_like_the_test_cases(steady: RunRecord, phantoms: Path) -> None:
+    tests, validation = (pd.read_parquet(steady.folder / name) for name in (PREDICTIONS, VALIDATION))
+    data = datamodules.discover()["hand"](phantoms / "hand", split="fold1")
+    assert list(validation.columns) == list(tests.columns)
+    assert set(validation["test_set"]) == {"validation"}
+    assert tuple(validation["case"].unique()) == data.split.val
+    errors = np.hypot(validation["x"] - validation["true_x"], validation["y"] - validation["true_y"])
+    best = pd.read_csv(steady.folder / HISTORY)["val/radial_error"].min()
+    assert errors[validation["visible"]].mean() == pytest.approx(best, rel=1e-3)
 
 
 def test_run_json_says_what_the_run_was(steady: RunRecord) -> None:

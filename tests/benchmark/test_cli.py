@@ -170,7 +170,7 @@ def test_data_check_says_what_is_there_and_what_is_missing(
 ) -> None:
     assert osteomark(f"data check hand --root {phantoms}") == 0
     whole = capsys.readouterr().out
-    assert "24 cases" in whole
+    assert "both film and labels: 24" in whole
     assert "Licence" in whole
     shutil.copytree(phantoms / "hand", tmp_path / "hand")
     image = next(path for path in (tmp_path / "hand").rglob("*") if path.suffix in {".jpg", ".mha"})

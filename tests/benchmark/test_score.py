@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmark import score as scoring
 from benchmark.score import RESAMPLES, SEED, anatomy_of, applicable, interval, score, score_run
-from benchmark.store import SCORES
+from benchmark.store import SCORES, VALIDATION
 from metrics.base import Anatomy
 from metrics.radial_error import RadialError
 from tests.stored_runs import Skull, predictions, skull, write_run
@@ -211,6 +211,61 @@ def test_facts_name_the_protocol_and_the_paper(skull: type[Skull], tmp_path: Pat
     facts = json.loads((tmp_path / "facts.json").read_text())
     assert facts["datasets"]["skull"]["protocols"]["official"]["truth"] == "mean of two readers"
     assert "mean shape" in facts["methods"]["mean_shape"]["paper"]["title"]
+
+
+COVARIANCE = {"cov_xx": 4.0, "cov_xy": 0.0, "cov_yy": 4.0}
+OF_A_COVARIANCE = {"calibration", "sparsification", "uncertainty"}
+
+
+def scored_metrics(frame: pd.DataFrame, variant: str) -> set[str]:
+    return set(frame.loc[(frame["variant"] == variant) & frame["column"].notna(), "metric"])
+
+
+def test_only_a_run_with_a_covariance_has_columns_about_it(skull: type[Skull], tmp_path: Path) -> None:
+    write_run(tmp_path, predictions(errors(5)))
+    record = write_run(tmp_path, predictions(errors(5)).assign(**COVARIANCE), variant="posenet")
+    frame = scored(tmp_path)
+    assert scored_metrics(frame, "posenet") - scored_metrics(frame, "mean_shape") == OF_A_COVARIANCE
+    inside = 100 * (errors(5) ** 2 / 4 <= -2 * np.log(0.1)).mean()  # errors go along x, of variance 4
+    assert value(frame, "coverage_90")["value"] == pytest.approx(inside)
+    assert value(frame, "coverage_90")["low"] <= inside <= value(frame, "coverage_90")["high"]
+    assert score_run(record.folder)["test/coverage_90"] == pytest.approx(inside)
+    assert "nll" in set(pd.read_parquet(record.folder / SCORES)["column"])
+
+
+def test_predictions_without_columns_for_a_covariance_are_read(skull: type[Skull], tmp_path: Path) -> None:
+    write_run(tmp_path, predictions(errors(5)).drop(columns=list(COVARIANCE)))
+    assert value(scored(tmp_path), "mre_mm")["value"] == pytest.approx(MM * errors(5).mean())
+
+
+def test_the_columns_that_not_every_run_has_come_last(skull: type[Skull], tmp_path: Path) -> None:
+    assert list(applicable(anatomy_of("skull", "official")))[-4:] == [*sorted(OF_A_COVARIANCE), "conformal"]
+
+
+def test_conformal_regions_are_fitted_on_the_validation_cases_of_each_fold(skull: type[Skull], tmp_path: Path) -> None:
+    folds = {"fold1": 1.0, "fold2": 10.0}  # the folds' trainings differ in how well they do
+    for number, (fold, factor) in enumerate(folds.items()):
+        tested = predictions(factor * errors(40, number), first=100 * number)
+        record = write_run(tmp_path, tested, protocol="3-fold", split=fold)
+        calibration = predictions(factor * errors(30, 7 + number), "validation", first=50)
+        calibration.to_parquet(record.folder / VALIDATION, index=False)
+    covered, radii = [], []
+    for number, factor in enumerate(folds.values()):
+        radius = np.sort(factor * errors(30, 7 + number), axis=0)[27]  # the 28th of 30 is ceil(31 x .9)
+        covered.append(factor * errors(40, number) <= radius)
+        radii.append(np.minimum(radius, 100 / np.sqrt(np.pi)))  # no region is larger than the film of 100 x 100
+    frame = scored(tmp_path)
+    assert value(frame, "conformal_coverage_90")["value"] == pytest.approx(100 * np.mean(covered))
+    assert value(frame, "conformal_radius_90")["value"] == pytest.approx(MM * np.median(np.repeat(radii, 40, axis=0)))
+
+
+def test_a_run_without_validation_predictions_has_no_conformal_columns_until_they_are_there(
+    skull: type[Skull], tmp_path: Path
+) -> None:
+    record = write_run(tmp_path, predictions(errors(5)))
+    assert "conformal" not in scored_metrics(scored(tmp_path), "mean_shape")
+    predictions(errors(30), "validation").to_parquet(record.folder / VALIDATION, index=False)
+    assert "conformal" in scored_metrics(scored(tmp_path), "mean_shape")
 
 
 def test_an_empty_store_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def test_check_lists_what_is_missing_and_unreadable_and_what_still_runs(fresh: F
     broken.write_bytes(b"no film")
     report = check(DATASETS[name], root)
     assert report.usable
+    assert len(report.absent) == 2
     assert "Missing files (1)" in report.text
     assert "Unreadable films (1)" in report.text
     assert gone.stem in report.text
@@ -66,6 +67,7 @@ def test_check_lists_what_is_missing_and_unreadable_and_what_still_runs(fresh: F
 def test_check_calls_a_whole_folder_complete(tiny_roots: dict[str, Path], name: str) -> None:
     report = check(DATASETS[name], tiny_roots[name])
     assert report.usable
+    assert not report.absent
     assert report.text.count("complete (") == sum(len(p.splits) for p in DATASETS[name].protocols)
     assert "Missing" not in str(report)
 

@@ -1,6 +1,7 @@
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ from rich.console import Console
 
 from benchmark.cell import Budget, Cell
 from benchmark.score import CONFIDENCE, RESAMPLES, score
+from leaderboards.boards import Column
 from leaderboards.build import build, show
 from leaderboards.pages import HOW_TO_READ
 from leaderboards.reader import read_boards
 from leaderboards.reported import Reported
+from leaderboards.tables import heading, score_tables
 from tests.stored_runs import Skull, predictions, skull, write_run
 
 __all__ = ["skull"]
@@ -224,6 +227,39 @@ def test_rows_of_one_variant_are_told_apart_by_what_differs(store: Path) -> None
     score(store)
     (board,) = read_boards(store, [])
     assert {"farnet (lr=0.1)", "farnet (lr=0.2)"} < {row.label for row in board.rows}
+
+
+def test_a_row_names_what_it_set_differently_from_its_method(store: Path, tmp_path: Path) -> None:
+    write_run(store, shifted(2.0), variant="farnet", hparams=(("alpha", 40.0), ("input_size", (800, 640)), ("lr", 0.1)))
+    score(store)
+    (board,) = read_boards(store, [])
+    assert {row.variant: row.settings for row in board.rows}["farnet"] == ("lr=0.1",)
+    build(store, tmp_path, [])
+    assert "| lr=0.1 |\n" in (tmp_path / "skull-official.md").read_text()
+
+
+def test_columns_of_some_rows_stand_in_a_table_of_their_own(store: Path, tmp_path: Path) -> None:
+    certain = shifted(2.0).assign(cov_xx=4.0, cov_xy=0.0, cov_yy=4.0)
+    write_run(store, certain, variant="posenet-l2")
+    score(store)
+    build(store, tmp_path, [printed("Rival", 0.9)])
+    table = cells(tmp_path / "skull-official.md", "Coverage of 50 % regions (%) |", 1, 10)
+    assert [row[0] for row in table[2:]] == ["posenet-l2", "res50", "res50-hm"]  # and those that failed
+    assert table[0][1:5] == [f"Coverage of {p} % regions (%)" for p in (50, 90, 95)] + ["Calibration error (%) ↓"]
+    assert len(table[0]) == 9
+
+
+def test_a_wide_metric_is_spread_evenly(store: Path) -> None:
+    (board,) = read_boards(store, [])
+    wide = tuple(Column(f"c{i}", f"C{i}", "", False, "wide") for i in range(17))
+    tables = score_tables(replace(board, columns=(*board.columns[:3], *wide)))
+    shown = [[cell for cell in table.splitlines()[0].split("|") if " C" in cell] for table in tables]
+    assert [len(row) for row in shown] == [0, 9, 8]
+
+
+def test_a_column_without_a_direction_has_no_arrow() -> None:
+    assert heading(Column("coverage_90", "Coverage", "%", None, "calibration")) == "Coverage (%)"
+    assert heading(Column("ause", "AUSE", "", False, "sparsification")) == "AUSE ↓"
 
 
 def test_several_seeds_show_their_spread_and_what_it_is(store: Path, tmp_path: Path) -> None:

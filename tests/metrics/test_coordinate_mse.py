@@ -18,7 +18,7 @@ Maker = Callable[..., Cases]
 
 def fractions(cases: Cases) -> list[tuple[np.ndarray, np.ndarray]]:
     """Give predicted and true visible points of each case as fractions of the film."""
-    points, target, visible, _, size = (field.numpy() for field in cases)
+    points, target, visible, _, size = (field.numpy() for field in cases[:5])
     return [
         (p[v] / [width, height], t[v] / [width, height])
         for p, t, v, (height, width) in zip(points, target, visible, size, strict=True)
@@ -87,8 +87,9 @@ def test_the_mean_shape_scores_what_was_measured_on_the_real_films(aasce: Path) 
     )
     size = torch.ones(128, 2, dtype=torch.float64)  # the labels are fractions of the film already
     target, unknown = torch.tensor(test), torch.full((128, 2), torch.nan)
+    none = torch.full((128, 68, 2, 2), torch.nan)
     points = torch.tensor(train.mean(0)).expand_as(target)
-    cases = Cases(points, target, torch.ones(128, 68, dtype=torch.bool), unknown, size)
+    cases = Cases(points, target, torch.ones(128, 68, dtype=torch.bool), unknown, size, none, none[..., 0])
     names = Anatomy(names=tuple(map(str, range(68))), groups={})
     mse, rho = (metric.reduce(metric.terms(cases)) for metric in (CoordinateMse(names), Pearson(names)))
     assert mse["mse"].item() == pytest.approx(4.46e-3, abs=5e-6)

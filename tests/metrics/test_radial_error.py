@@ -17,7 +17,7 @@ Maker = Callable[..., Cases]
 
 def errors_in(cases: Cases, unit: str) -> np.ndarray:
     """List the errors of the visible points one by one."""
-    points, target, visible, spacing, _ = (field.numpy() for field in cases)
+    points, target, visible, spacing = (field.numpy() for field in cases[:4])
     scale = spacing if unit == "mm" else np.ones_like(spacing)
     return np.array(
         [

@@ -1,0 +1,247 @@
+"""Private data: a dataset described by one YAML card, without Python.
+
+`dataset_of` makes a dataset class of a card. The class of this module, found as `private`, is that of an example card
+whose films are drawn: `osteomark data phantom private --root DIR` writes it with its card, to start a card from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from datamodules.base import Case, DataError, Inventory, LandmarkDataModule, LandmarkSchema, Protocol
+from datamodules.components.cache import FilmCache
+from datamodules.components.card import RADII_MM, RADII_PX, Card, Rule
+from datamodules.components.card_records import CardFolder, Record
+from datamodules.components.card_splits import split_members, split_names
+from datamodules.components.image_io import film_size
+from datamodules.components.privacy import PrivateFilms, Pseudonyms, numbered, redact, salt_of, withheld
+from datamodules.components.protocols import Split
+
+BADGE = "private data"
+_EXAMPLE = Card.load(Path(__file__).parent / "phantom" / "private.yaml")
+_FACTS = ("title", "licence", "obtain", "layout", "schema", "protocols", "radii")
+
+
+def facts_of(card: Card) -> dict[str, Any]:
+    """Return the class attributes of a card's dataset, all of which may be shown."""
+    hidden = card.private
+    schema = numbered(card.schema) if hidden and not card.show_names else card.schema
+    return {
+        "title": card.name if hidden else card.title or card.name,
+        "licence": "private." if hidden else card.licence,
+        "obtain": "It is described by a private card." if hidden else card.obtain,
+        "layout": "As its card says." if hidden else f"{card.images}\n{card.annotations.path}",
+        "schema": schema,
+        "protocols": tuple(_protocol(name, rule, card) for name, rule in card.rules.items()),
+        "radii": tuple(sorted(card.radii)) or (RADII_MM if card.spacing else RADII_PX),
+        "private": hidden,
+        "home": card.folder,
+        "facts_key": str(schema),
+    }
+
+
+def dataset_of(card: Card) -> type[Private]:
+    """Return the dataset of a card."""
+    return type(f"{Private.__name__}[{card.name}]", (Private,), {"card": card, **facts_of(card)})
+
+
+def remember(kind: type[LandmarkDataModule], path: Path) -> None:
+    """Write what scores and leaderboards need to know of a dataset, nothing that is private."""
+    facts = {name: getattr(kind, name) for name in _FACTS}
+    facts |= {"schema": asdict(kind.schema), "protocols": [asdict(p) for p in kind.protocols], "private": kind.private}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def recall(path: Path) -> type[LandmarkDataModule]:
+    """Return a dataset that `remember` wrote: its runs can be scored, its films are not known."""
+    facts = json.loads(path.read_text())
+    schema, protocols = facts.pop("schema"), facts.pop("protocols")
+    schema["groups"] = {name: tuple(members) for name, members in schema["groups"].items()}
+    schema |= {key: tuple(map(tuple, schema[key])) for key in ("flips", "edges")}
+    schema |= {"names": tuple(schema["names"]), "normalizer": schema["normalizer"] and tuple(schema["normalizer"])}
+    facts["radii"], facts["schema"] = tuple(facts["radii"]), LandmarkSchema(**schema)
+    facts["protocols"] = tuple(
+        Protocol(**protocol | {key: tuple(protocol[key]) for key in ("splits", "caveats")}) for protocol in protocols
+    )
+    return type(f"{Private.__name__}[{path.stem}]", (Private,), facts)
+
+
+def _protocol(name: str, rule: Rule, card: Card) -> Protocol:
+    unit = "mm" if card.spacing else "px"
+    caveats = (BADGE,) if card.private else ()
+    return Protocol(name, _description(rule, card), split_names(rule), unit, "card", caveats)  # type: ignore[arg-type]
+
+
+def _description(rule: Rule, card: Card) -> str:
+    patients = "whole patients at a time" if card.patient else "every film a patient of its own"
+    stratified = ", stratified" if rule.stratify else ""
+    if rule.column:
+        return "The split that the labels name."
+    if rule.folds:
+        return f"{rule.folds} folds{stratified}, {patients}."
+    shares = " / ".join(f"{share:g}" for share in rule.ratio)
+    return f"Training, validation and test as {shares}{stratified}, {patients}."
+
+
+class Private(LandmarkDataModule):
+    """A dataset of a card; the card's text says what its films, labels, spacing, patients and splits are.
+
+    A private one shows nothing but numbers: cases and patients have salted hashes for names, landmarks are numbered,
+    and errors say which case they are about but not why.
+    """
+
+    card: ClassVar[Card] = _EXAMPLE
+    title = _EXAMPLE.title
+    licence = _EXAMPLE.licence
+    obtain = _EXAMPLE.obtain
+    layout = f"{_EXAMPLE.images}\n{_EXAMPLE.annotations.path}"
+    schema = _EXAMPLE.schema
+    protocols = tuple(_protocol(name, rule, _EXAMPLE) for name, rule in _EXAMPLE.rules.items())
+    radii = _EXAMPLE.radii
+    phantom_films = 24
+
+    @property
+    def films(self) -> FilmCache:
+        """The cache of decoded films; that of a private set tells no paths."""
+        return self._films
+
+    @films.setter
+    def films(self, films: FilmCache) -> None:
+        """Use another cache."""
+        self._films = PrivateFilms(films, self._shown_film) if self.private else films
+
+    @property
+    def place(self) -> str:
+        """The folder, or the name of a private set."""
+        return self.card.name if self.private else str(self.root)
+
+    def redact(self, text: str) -> str:
+        """Take out of a text whatever is known of a private set's files, patients and tables."""
+        if not self.private:
+            return text
+        with withheld(f"{self.card.name} cannot be read"):
+            return redact(text, self.described.texts())
+
+    def scan(self) -> Inventory:
+        """Read the annotation files and the headers of the images that they name."""
+        if not self.private:
+            return self._scan()
+        with withheld(f"{self.card.name} is not as its card says"):
+            return self._scan()
+
+    def splits(self) -> tuple[Split, ...]:
+        """Split by the protocol's rule all cases with labels, whether their film is there or not."""
+        if not self.private:
+            return self._split()
+        with withheld(f"{self.card.name} cannot be split as its card says"):
+            return self._split()
+
+    @classmethod
+    def write_phantom(cls, root: Path, seed: int = 0) -> None:
+        """Write 24 films as DICOM with their table and card."""
+        from datamodules.phantom.card_formats import write_private
+
+        write_private(root, films=cls.phantom_films, seed=seed)
+
+    def own_names(self) -> dict[str, str]:
+        """Return each case's name as it is shown to the film's path in the folder: for the owner's eyes."""
+        return {self.shown(r.name): str(r.film.relative_to(self.root)) for r in self._records() if r.film}
+
+    def shown(self, name: str, kind: str = "case") -> str:
+        """Return the name of a case or patient as it may be shown."""
+        return self._pseudonyms(kind, name) if self.private else name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to loader processes with the card: the class itself is made on the spot and cannot."""
+        return _revive, (self.card,), self.__dict__
+
+    def _scan(self) -> Inventory:
+        cases, missing, oddities, unreadable = {}, [], [], []
+        for record in self._records():
+            name = self.shown(record.name)
+            if record.film is None:
+                missing.append(name)
+                continue
+            try:
+                size = film_size(record.film)
+            except DataError as error:
+                unreadable.append(f"the film of {name} cannot be read." if self.private else str(error))
+                continue
+            patient = self.shown(self.described.patients[record.name], "patient")
+            points, spacing = self.described.points(record), self.described.spacing(record)
+            cases[name] = Case(name, record.film, points, size, spacing, patient)
+            oddities += [f"{name}: {text}" for text in self._oddities(cases[name], record.labels.size)]
+        notes = tuple(self._notes(list(cases.values())))
+        return Inventory(dict(sorted(cases.items())), tuple(missing), tuple(oddities), notes, tuple(unreadable))
+
+    def _records(self) -> list[Record]:
+        try:
+            return self.described.records
+        except LookupError as error:
+            raise self.foreign_folder(str(error)) from error
+
+    def _split(self) -> tuple[Split, ...]:
+        self._records()
+        rule = self.card.rules[self.protocol.name]
+        return tuple(self._renamed(split) for split in split_members(rule, self.described.members(rule)))
+
+    def _renamed(self, split: Split) -> Split:
+        tests = {test: tuple(map(self.shown, cases)) for test, cases in split.tests.items()}
+        return Split(split.name, tuple(map(self.shown, split.train)), tuple(map(self.shown, split.val)), tests)
+
+    def _oddities(self, case: Case, labelled: tuple[int, int] | None) -> Iterator[str]:
+        """Describe points outside the film and labels made on an image of another size."""
+        height, width = case.size
+        if labelled and labelled != case.size:
+            yield f"labelled on an image of {labelled[1]} x {labelled[0]} px, but the film has {width} x {height} px."
+        for name, (x, y) in zip(self.schema.names, case.points, strict=True):
+            if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5) and np.isfinite(x):
+                yield f"{name} at ({x:g}, {y:g}) lies outside the film of {width} x {height} px."
+
+    def _notes(self, cases: list[Case]) -> Iterator[str]:
+        records = self.described.records
+        unlabelled = len(self.described.images.paths) - sum(record.film is not None for record in records)
+        unknown = sum(not np.isfinite(case.spacing).all() for case in cases)
+        absent = sum(int((~case.visible).sum()) for case in cases)
+        strangers = {label for record in records for label in record.labels.points} - set(self.described.wanted)
+        if unlabelled:
+            yield f"Images without labels, not used: {unlabelled}."
+        if unknown and self.card.spacing:
+            yield f"Films whose spacing is unknown, scored in pixels only: {unknown}."
+        if absent:
+            yield f"Landmarks that the labels lack: {absent}."
+        if strangers:
+            names = str(len(strangers)) if self.private else ", ".join(sorted(strangers))
+            yield f"Labels that the card does not name, not used: {names}."
+        if self.card.patient is None:
+            yield "The card does not say which films show one patient: every film counts as a patient."
+
+    @cached_property
+    def described(self) -> CardFolder:
+        """The folder as the card describes it."""
+        return CardFolder(self.card, self.root)
+
+    @cached_property
+    def _pseudonyms(self) -> Pseudonyms:
+        return Pseudonyms(salt_of(self.card))
+
+    def _film_problem(self, case: Case) -> str:
+        if not self.private:
+            return super()._film_problem(case)
+        return f"the film of {case.name} cannot be read." if super()._film_problem(case) else ""
+
+    def _shown_film(self, path: Path) -> str:
+        return self.shown(self.described.images.name(path))
+
+
+def _revive(card: Card) -> Private:
+    kind = dataset_of(card)
+    return kind.__new__(kind)

@@ -1,0 +1,249 @@
+"""Two-stage lumbar network (An et al., "Part Affinity Fields and CoordConv for Detecting ...", Sensors 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import albumentations as A  # the library's own convention
+import torch
+from jaxtyping import Float
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
+from methods.components.centre_net import STRIDE, CentreNet
+from methods.components.centre_repair import descending, repair
+from methods.components.clahe import blur, clahe
+from methods.components.crops import Squares, draw, squares_round, widening
+from methods.components.heatmap import Codec, covariance, decode, from_heatmap_grid, gaussian, to_heatmap_grid
+from methods.components.intensity import grey
+from methods.components.limbs import line_field
+from methods.components.losses import l2
+from methods.components.mnet import MNet
+from methods.components.optim import Schedule, adam
+from methods.components.parts import Frame, PartKind, frames, landmark_sigma, parts
+from methods.components.spine_cutout import Cutout, cutout
+
+TYPICAL_SIGMA, TYPICAL_SPREAD = 1 / 24, 1 / 13
+"""Of a centre map's and a square's side, where the truth does not tell the size of L5 or of the square's part."""
+SMOOTHING = 4.0
+"""Sigma in pixels with which the dark codec smooths landmark maps, whose Gaussians are about five times as wide."""
+
+
+class TwoStageLumbar(Method):
+    """Finds the centres of L1 to L5 and S1 on a small film, then the corners of each in a square of the full one.
+
+    Stage 1, Pose-Net, sees the film at 512x512, blurred and after CLAHE, with a piece of L1, L2, L3 or L4 blackened at
+    random (random spine cutout). Algorithm 1 puts back a skipped vertebra. Stage 2 cuts a square round each centre
+    (Eq. 5) from the film's own pixels and reads it with one M-Net for the vertebrae and one for the sacrum; they also
+    answer part affinity fields, lines along the end plates, which nothing but the loss uses.
+
+    Beyond the lumbar spine: groups follow each other from top to bottom. Those of the commonest size are the vertebrae;
+    other sizes, and landmarks of no group, are further kinds with an M-Net each and the square of the vertebra before
+    them. Squares are larger than Eq. 5's where these would cut off training landmarks (see `widening`).
+    """
+
+    paper = Paper(
+        "Part Affinity Fields and CoordConv for Detecting Landmarks of Lumbar Vertebrae and Sacrum in X-ray Images",
+        "An et al.",
+        2022,
+        "https://doi.org/10.3390/s22228628",
+        differs=(
+            "No sizes are printed: Pose-Net has those of convolutional pose machines, M-Net those of Fu et al. 2018 "
+            "and the mean of its side outputs. The first convolution of an image has no norm and ReLU before it.",
+            "The norms of Eq. 2 to 4, 10 and 11 are taken as mean squared errors.",
+            "CLAHE (limit 2, 8x8 tiles), blur (5x5, sigma 1), the share of films with a cutout (a half) and the ranges "
+            "of all augmentation are not printed.",
+            "The film is read at film_size (2048 px), not at any size; squares that would cut landmarks off are wider.",
+            "A step of stage 2 takes all squares of its 16 films up to 96 of a kind; the paper's takes 32 squares.",
+            "No early stopping: both stages train to their end; the suite's rule chooses the checkpoint of the second.",
+            "Landmark maps are smoothed and decoded to the sub-pixel; the paper does not say how it decodes.",
+            "Kim et al. has the same networks with vanilla blocks; it keeps faint peaks and is asked for S1 too.",
+        ),
+    )
+    variants: ClassVar = {
+        "two-stage-lumbar": {},
+        "two-stage-lumbar-kernel-7": {"kernel": 7, "cutout": "none"},
+        "two-stage-lumbar-no-cutout": {"cutout": "none"},
+        "two-stage-lumbar-cutout": {"cutout": "anywhere"},
+        "two-stage-lumbar-rsc-1.0": {"cutout_ratio": 1.0},
+        "two-stage-lumbar-rsc-0.8": {"cutout_ratio": 0.8},
+        "two-stage-lumbar-rsc-0.4": {"cutout_ratio": 0.4},
+        "two-stage-lumbar-no-coordconv": {"coordconv": 0},
+        "two-stage-lumbar-no-paf": {"paf_width": 0.0},
+        "two-stage-lumbar-no-coordconv-no-paf": {"coordconv": 0, "paf_width": 0.0},
+        "two-stage-lumbar-cc1-no-paf": {"coordconv": 1, "paf_width": 0.0},
+        "two-stage-lumbar-paf2-no-coordconv": {"coordconv": 0, "paf_width": 2.0},
+        "two-stage-lumbar-paf6-no-coordconv": {"coordconv": 0, "paf_width": 6.0},
+        "two-stage-lumbar-kim": {
+            "kernel": 7, "cutout": "none", "coordconv": 0, "paf_width": 0.0, "one_map": True, "vanilla": True
+        },
+    }  # fmt: skip
+    smoke: ClassVar = {"centre_width": 4, "mnet_width": 4, "film_size": 128, "view_size": 64, "crop_size": 32}
+    widening: Tensor
+
+    def __init__(
+        self,
+        schema: LandmarkSchema,
+        kernel: int = 13,
+        cutout: Cutout = "spine",
+        cutout_ratio: float = 0.6,
+        cutout_share: float = 0.5,
+        coordconv: int = 2,
+        paf_width: float = 4.0,
+        paf_weights: tuple[float, float] = (0.001, 0.01),
+        one_map: bool = False,
+        vanilla: bool = False,
+        centre_width: int = 64,
+        mnet_width: int = 32,
+        film_size: int = 2048,
+        view_size: int = 512,
+        crop_size: int = 256,
+        crops: int = 96,
+        shift: float = 0.1,
+        zoom: float = 0.1,
+        rotation: float = 15,
+        codec: Codec = "dark",
+        epochs: tuple[int, int] = (200, 250),
+        batch_size: int = 16,
+        lr: float = 1e-4,
+        schedule: Schedule = "linear",
+    ) -> None:
+        super().__init__(schema)
+        self.cutout, self.cutout_ratio, self.cutout_share = cutout, cutout_ratio, cutout_share
+        self.paf_width, self.one_map = paf_width, one_map
+        self.film_size, self.view_size, self.crop_size = film_size, view_size, crop_size
+        self.view_stride = film_size / view_size
+        self.crops, self.shift, self.zoom, self.rotation, self.codec = crops, shift, zoom, rotation, codec
+        self.epochs, self.batch_size, self.lr, self.schedule = tuple(epochs), batch_size, lr, schedule
+        self.parts = parts(schema)
+        self.paf_weights = (paf_weights[0], *[paf_weights[1]] * (len(self.parts.kinds) - 1))
+        self.centre_net = CentreNet(1 if one_map else len(self.parts.members), centre_width, kernel, vanilla)
+        self.mnets = nn.ModuleList(
+            MNet(kind.slots + self._has_field(kind), mnet_width, coordconv, vanilla) for kind in self.parts.kinds
+        )
+        self.register_buffer("widening", torch.ones(len(self.parts.members)))
+
+    @classmethod
+    def unsupported(cls, schema: LandmarkSchema) -> str | None:
+        """Ask for two groups of one size: without neighbours there is no spacing to crop by (Eq. 5)."""
+        vertebrae = parts(schema).kinds[0]
+        known = vertebrae.slots > 1 and len(vertebrae.parts) > 1
+        return None if known else "Its landmarks form no two groups of one size, whose spacing says how large to crop."
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """Pose-Net for 200 epochs, then both M-Nets for 250 (Sec. 4.1)."""
+        return (Stage("centres", self.epochs[0]), Stage("landmarks", self.epochs[1]))
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """The whole film on a black square at nearly its own resolution; moved, turned, scaled and graded at random."""
+        place = A.Affine(
+            scale=(0.9, 1.1), translate_percent=(-0.06, 0.06), rotate=(-self.rotation, self.rotation), p=0.5
+        )
+        grade = A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5)
+        return InputSpec((self.film_size, self.film_size), fit="pad", augment=(place, grade))
+
+    def prepare(self, train: Sequence[Sample]) -> None:
+        """Find out which squares must be larger than Eq. 5's."""
+        self.widening.copy_(widening(torch.stack([sample.points for sample in train]), self.parts, self.film_size))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam, its rate falling linearly (Sec. 4.1)."""
+        return adam(self, self.lr, self.schedule)
+
+    def _has_field(self, kind: PartKind) -> bool:
+        return self.paf_width > 0 and len(kind.plates) > 0
+
+    def _view(self, film: Tensor) -> Float[Tensor, "batch 1 view view"]:
+        """Shrink, blur and equalise films for Pose-Net, 0 to 1."""
+        small = interpolate(film.float(), (self.view_size, self.view_size), mode="area")
+        return clahe(blur(small)) / 255
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Eq. 4 in the first stage, Eq. 10 and 11 in the second."""
+        return self._centre_loss(batch) if self.stage == 0 else self._landmark_loss(batch)
+
+    def _centre_loss(self, batch: Batch) -> Tensor:
+        """L2 of the inner map of the last vertebra and of all centre maps (Eq. 1 to 4)."""
+        vertebrae = self.parts.kinds[0]
+        points = to_heatmap_grid(batch.points, self.view_stride)
+        bodies = frames(points[:, vertebrae.landmarks], vertebrae.plates)
+        shown = Frame(*(field[:, :-1] for field in bodies))  # the last one, L5, is never hidden
+        view = cutout(self._view(batch.image), shown, self.cutout, self.cutout_ratio, self.cutout_share)
+        inner, maps = self.centre_net(view)
+        height, width = maps.shape[-2:]
+        sigma = (bodies.height[:, -1] / 2 / STRIDE).nan_to_num(TYPICAL_SIGMA * height).clamp(min=1)
+        centres = self.parts.centres(points)
+        truth, visible = gaussian(centres, (height, width), sigma[:, None, None], STRIDE), centres.isfinite().all(-1)
+        last = [vertebrae.parts[-1]]
+        loss = l2(inner, truth[:, last], visible[:, last])
+        if not self.one_map:
+            return loss + l2(maps, truth, visible)
+        joint = truth.nan_to_num(0).amax(dim=1, keepdim=True)
+        return loss + l2(maps, joint, visible.all(dim=1)[:, None, None, None] | (joint > 0.01))
+
+    def _squares(self, centres: Float[Tensor, "batch part 2"]) -> Squares:
+        """Return Eq. 5's squares in film pixels; what is missing (NaN) gets a place and a side."""
+        return squares_round(centres, self.parts, self.crop_size, self.film_size).scaled(self.widening)
+
+    def _cut(self, film: Tensor, squares: Squares) -> Float[Tensor, "batch part size size"]:
+        """Cut squares from the unprocessed films and blur them (Sec. 3.3)."""
+        return blur(squares.cut(grey(film)))
+
+    def _landmark_loss(self, batch: Batch) -> Tensor:
+        """Sum the losses of all M-Nets, which share no parameter, over squares round true centres, moved and scaled."""
+        centres = self.parts.centres(batch.points)
+        squares = self._squares(centres).jitter(self.shift, self.zoom)
+        cuts, known = self._cut(batch.image, squares), centres.isfinite().all(dim=-1)
+        total = torch.zeros((), device=cuts.device)
+        for kind, mnet, weight in zip(self.parts.kinds, self.mnets, self.paf_weights, strict=True):
+            points = squares.pick(kind.parts).to_square(batch.points[:, kind.landmarks])
+            points = points.masked_fill(~known[:, kind.parts, None, None], torch.nan).flatten(0, 1)
+            chosen = draw(known[:, kind.parts].flatten(), self.crops)
+            answer = mnet(cuts[:, kind.parts].flatten(0, 1)[chosen, None]).float()
+            total = total + self._kind_loss(kind, answer, points[chosen], weight)
+        return total
+
+    def _kind_loss(self, kind: PartKind, answer: Tensor, points: Tensor, weight: float) -> Tensor:
+        """L2 of the landmark maps and, weighted, of the part affinity field (Eq. 6 to 11)."""
+        visible = points.isfinite().all(dim=-1)
+        size = (self.crop_size, self.crop_size)
+        sigma = landmark_sigma(points, kind.plates, TYPICAL_SPREAD * self.crop_size)
+        loss = l2(answer[:, : kind.slots], gaussian(points, size, sigma[:, None, None]), visible)
+        if not self._has_field(kind):
+            return loss
+        starts, ends = (points[:, list(slots)] for slots in zip(*kind.plates, strict=True))
+        field = line_field(starts, ends, size, self.paf_width).amax(dim=1, keepdim=True)
+        return loss + weight * l2(answer[:, kind.slots :], field, visible.all(dim=1, keepdim=True))
+
+    def find_centres(self, batch: Batch) -> Float[Tensor, "batch part 2"]:
+        """Return the parts' centres in film pixels: the maps' maxima, repaired by Algorithm 1."""
+        _, maps = self.centre_net(self._view(batch.image))
+        if self.one_map:
+            centres = descending(maps[:, 0], len(self.parts.members))
+        else:
+            centres, chain = decode(maps, "quadratic"), self.parts.chained
+            centres = torch.cat([repair(maps[:, :chain], centres[:, :chain]), centres[:, chain:]], dim=1)
+        return from_heatmap_grid(centres, STRIDE * self.view_stride)
+
+    def predict(self, batch: Batch) -> Prediction:
+        """Find centres, cut squares, decode every M-Net's maps and map them back to the film."""
+        squares = self._squares(self.find_centres(batch))
+        cuts = self._cut(batch.image, squares)
+        points, spreads = torch.zeros_like(batch.points), batch.points.new_zeros((*batch.points.shape, 2))
+        for kind, mnet in zip(self.parts.kinds, self.mnets, strict=True):
+            own, shape = squares.pick(kind.parts), (len(points), len(kind.parts))
+            rounds = torch.split(cuts[:, kind.parts].flatten(0, 1)[:, None], self.crops)
+            found = [self._decode(mnet(part)[:, : kind.slots].float()) for part in rounds]
+            local, wide = (torch.cat(fields) for fields in zip(*found, strict=True))
+            points[:, kind.landmarks] = own.to_film(local.view(*shape, *local.shape[1:]))
+            spreads[:, kind.landmarks] = own.scale[..., None, None, None] ** 2 * wide.view(*shape, *wide.shape[1:])
+        return Prediction(points, spreads)
+
+    def _decode(self, maps: Float[Tensor, "crop slot size size"]) -> tuple[Tensor, Tensor]:
+        points = decode(maps, self.codec, sigma=SMOOTHING)
+        return points, covariance(maps, points)

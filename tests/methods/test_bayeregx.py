@@ -1,0 +1,249 @@
+"""Eq. 16, block attention, boxes, starting from another run, and which crops BayeRegX reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datamodules.base import LandmarkSchema
+from datamodules.components.samples import collate
+from datamodules.components.vertebra_crop import CROP_SCHEMA
+from methods.bayeregx import BayeRegX, plan
+from methods.components.boxes import Boxes
+from methods.components.cbam import CBAM
+from methods.components.losses import attenuated_l2
+
+from .conftest import make_samples
+
+ALL = torch.ones(1, 2, dtype=torch.bool)
+
+
+def prepared(schema: LandmarkSchema, variant: str = "bayeregx", seed: int = 0, **hparams: object) -> BayeRegX:
+    torch.manual_seed(seed)
+    method = BayeRegX(schema, **{**BayeRegX.variants[variant], **BayeRegX.smoke, **hparams})
+    method.prepare(make_samples(method))
+    return method.eval()
+
+
+def save(method: BayeRegX, path: Path) -> str:
+    torch.save({"state_dict": method.state_dict()}, path)
+    return str(path)
+
+
+# --- Eq. 16 -----------------------------------------------------------------------------------------------------------
+
+
+def test_equation_16_gives_the_numbers_worked_out_by_hand() -> None:
+    predicted, truth = torch.zeros(1, 2, 2), torch.tensor([[[2.0, 1.0], [0.0, 3.0]]])
+    variance = torch.tensor([[[4.0, 0.25], [1.0, 9.0]]])
+    # 4/8 + ln 4, 1/.5 + ln .25, 0 + ln 1, 9/18 + ln 9; the first two logarithms cancel
+    expected = (0.5 + 2.0 + 0.0 + 0.5 + np.log(9)) / 4
+    loss = attenuated_l2(predicted, variance.log(), truth, ALL)
+    assert float(loss) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_gradients_of_equation_16_are_those_of_its_terms() -> None:
+    truth, variance = torch.tensor([[[2.0, 1.0], [0.0, 3.0]]]), torch.tensor([[[4.0, 0.25], [1.0, 9.0]]])
+    predicted, log_variance = torch.zeros(1, 2, 2, requires_grad=True), variance.log().requires_grad_()
+    attenuated_l2(predicted, log_variance, truth, ALL).backward()
+    torch.testing.assert_close(predicted.grad, -(truth / variance) / 4)
+    torch.testing.assert_close(log_variance.grad, (1 - truth**2 / (2 * variance)) / 4)
+
+
+@pytest.mark.parametrize(("log_weight", "share"), [(1.0, 0.5), (0.5, 1.0)])
+def test_the_best_variance_is_half_the_squared_error_and_all_of_it_by_equation_14(
+    log_weight: float, share: float
+) -> None:
+    error = 0.3
+    log_variance = torch.full((1, 2, 2), float(np.log(share * error**2)), requires_grad=True)
+    attenuated_l2(torch.zeros(1, 2, 2), log_variance, torch.full((1, 2, 2), error), ALL, log_weight).backward()
+    torch.testing.assert_close(log_variance.grad, torch.zeros(1, 2, 2), atol=1e-6, rtol=0)
+
+
+def test_a_missing_point_neither_counts_nor_poisons_equation_16() -> None:
+    truth, visible = torch.tensor([[[2.0, 1.0], [torch.nan, torch.nan]]]), torch.tensor([[True, False]])
+    predicted = torch.zeros(1, 2, 2, requires_grad=True)
+    loss = attenuated_l2(predicted, torch.zeros(1, 2, 2), truth, visible)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx((4 / 2 + 1 / 2) / 2)
+    assert predicted.grad is not None
+    assert predicted.grad[0, 1].tolist() == [0.0, 0.0]
+
+
+# --- attention --------------------------------------------------------------------------------------------------------
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def reference_cbam(features: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
+    """Woo et al., Eq. 1 to 3, of one film (channel, height, width), pixel by pixel."""
+    first, second = (weights["perceptron.0.weight"], weights["perceptron.2.weight"])
+    total = np.zeros(len(features))
+    for pooled in (features.reshape(len(features), -1).mean(1), features.reshape(len(features), -1).max(1)):
+        hidden = np.maximum(first @ pooled + weights["perceptron.0.bias"], 0)
+        total += second @ hidden + weights["perceptron.2.bias"]
+    refined = features * sigmoid(total)[:, None, None]
+    padded = np.pad(np.stack([refined.mean(0), refined.max(0)]), ((0, 0), (3, 3), (3, 3)))
+    spatial = np.zeros(features.shape[1:])
+    for row, column in np.ndindex(*spatial.shape):
+        window = padded[:, row : row + 7, column : column + 7]
+        spatial[row, column] = (window * weights["convolution.weight"][0]).sum() + weights["convolution.bias"][0]
+    return refined * sigmoid(spatial)
+
+
+def test_block_attention_agrees_with_an_independent_reference_of_the_same_weights() -> None:
+    module = CBAM(32).double()
+    features = torch.randn(2, 32, 5, 9, dtype=torch.float64)
+    weights = {name: value.numpy() for name, value in module.state_dict().items()}
+    expected = np.stack([reference_cbam(film, weights) for film in features.numpy()])
+    np.testing.assert_allclose(module(features).detach().numpy(), expected, rtol=1e-10)
+    assert module.perceptron[0].weight.shape == (2, 32)  # the reduction of 16
+
+
+# --- boxes ------------------------------------------------------------------------------------------------------------
+
+
+@given(centre=st.tuples(st.floats(-50, 150), st.floats(-50, 150)), size=st.tuples(st.floats(4, 200), st.floats(4, 200)))
+def test_fractions_lead_to_the_film_and_back(centre: tuple[float, float], size: tuple[float, float]) -> None:
+    boxes = Boxes(torch.tensor([[centre]]).double(), torch.tensor([[size]]).double())
+    points = torch.tensor([[[[0.0, 0.0], [10.0, 70.0]]]]).double()
+    torch.testing.assert_close(boxes.to_film(boxes.to_fractions(points)), points)
+
+
+def test_a_crop_shows_what_the_film_has_at_its_fractions() -> None:
+    columns, rows = torch.arange(40.0), torch.arange(30.0)
+    film = (columns + 100 * rows[:, None])[None, None]
+    boxes = Boxes(torch.tensor([[[15.0, 12.0]]]), torch.tensor([[[16.0, 8.0]]]))
+    crop = boxes.cut(film, (4, 16))
+    across, down = (torch.arange(16) + 0.5) / 16, (torch.arange(4) + 0.5) / 4
+    grid = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)
+    x, y = boxes.to_film(grid.flatten(0, 1)[None, None])[0, 0].T
+    torch.testing.assert_close(crop.flatten(), x + 100 * y, atol=1e-2, rtol=0)
+
+
+def test_the_box_of_a_whole_film_leaves_it_as_it_is() -> None:
+    film = torch.rand(2, 1, 6, 10)
+    torch.testing.assert_close(Boxes.whole(film).cut(film, (6, 10))[:, :1], film)
+
+
+def test_widening_moves_each_edge_by_its_share() -> None:
+    wide = Boxes(torch.tensor([[[10.0, 10.0]]]), torch.tensor([[[8.0, 4.0]]])).widen(0.25, 0.5)
+    assert wide.centre.tolist() == [[[11.0, 10.5]]]
+    assert wide.size.tolist() == [[[14.0, 7.0]]]
+
+
+# --- crops ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_set_of_crops_is_read_as_one_crop_without_a_detector() -> None:
+    method = BayeRegX(CROP_SCHEMA)
+    assert plan(CROP_SCHEMA).structures == ((0, 1, 2, 3, 4),)
+    assert method.detector is None
+    assert (method.input_spec.size, method.input_spec.fit) == ((224, 448), "stretch")
+    assert method.regressor.features(torch.zeros(1, 1, 224, 448)).shape == (1, 256 * 6 * 13)  # AlexNet's last maps
+
+
+def test_oracle_crops_are_named_and_the_default_finds_its_own(schema: LandmarkSchema) -> None:
+    found, told = prepared(schema), prepared(schema, "bayeregx-oracle")
+    assert found.input_spec.oracle_crop is None
+    assert told.input_spec.oracle_crop is not None  # what leaderboards turn into the badge
+    assert [stage.name for stage in found.stages] == ["detector", "regressor"]
+    assert [stage.name for stage in told.stages] == ["regressor"]
+    assert told.detector is None
+
+
+def test_untrained_oracle_crops_answer_the_mean_shape_of_a_vertebra(schema: LandmarkSchema) -> None:
+    method = prepared(schema, "bayeregx-oracle")
+    batch = collate(make_samples(method, missing=0))
+    boxes = method._true_boxes(batch.points).widen(method.margin, method.margin)
+    expected = boxes.pick(method.plan.structure_of).to_film(method.mean.expand(len(batch.case), -1, -1))
+    torch.testing.assert_close(method.predict(batch).points, expected)
+
+
+def test_a_variance_is_the_fractions_times_the_squared_sides_of_its_crop(schema: LandmarkSchema) -> None:
+    method = prepared(schema, "bayeregx-oracle")
+    batch = collate(make_samples(method, missing=0))
+    size = method._true_boxes(batch.points).size.repeat_interleave(4, dim=1) * (1 + 2 * method.margin)
+    covariance = method.predict(batch).covariance
+    assert covariance is not None
+    torch.testing.assert_close(covariance, torch.diag_embed(method.spread.exp() * size**2))
+
+
+def test_a_missing_corner_takes_its_place_in_the_box_from_the_mean_shape(schema: LandmarkSchema) -> None:
+    method = prepared(schema, "bayeregx-oracle")
+    points = method.shape[None] + 3.0
+    boxes = method._true_boxes(points)
+    hidden = points.clone()
+    hidden[0, [0, 5]] = torch.nan
+    torch.testing.assert_close(method._true_boxes(hidden), boxes)
+
+
+def test_each_stage_trains_its_own_part(schema: LandmarkSchema) -> None:
+    method = prepared(schema).train()
+    batch = collate(make_samples(method))
+    for stage, (trained, still) in enumerate([("detector", "regressor"), ("regressor", "detector")]):
+        method.stage = stage
+        method.zero_grad()
+        method.loss(batch).backward()
+        assert all((p.grad is not None) == n.startswith(trained) for n, p in method.named_parameters()), still
+
+
+def test_the_detector_learns_where_the_vertebrae_of_a_film_are(schema: LandmarkSchema) -> None:
+    method = prepared(schema, film_size=(128, 128), detector_width=8).train()
+    batch = collate(make_samples(method, missing=0))
+    optimizer = torch.optim.Adam(method.parameters(), lr=1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        method.loss(batch).backward()
+        optimizer.step()
+    assert method.detector is not None
+    found, true = method.detector.predict(batch.image), method._true_boxes(batch.points)
+    assert (found.centre - true.centre).norm(dim=-1).mean() < 4
+    assert (found.size / true.size).log().abs().mean() < 0.2
+
+
+# --- starting from another run ----------------------------------------------------------------------------------------
+
+
+def test_a_run_starts_from_another_of_the_same_points(tmp_path: Path) -> None:
+    cervical = prepared(CROP_SCHEMA, seed=1)
+    torch.nn.init.normal_(cervical.regressor.heads[0].weight)
+    lumbar = prepared(CROP_SCHEMA, seed=2, init_from=save(cervical, tmp_path / "best.ckpt"))
+    for name, value in cervical.regressor.state_dict().items():
+        assert torch.equal(lumbar.regressor.state_dict()[name], value), name
+
+
+def test_a_run_starts_from_another_of_other_points_but_for_the_heads(schema: LandmarkSchema, tmp_path: Path) -> None:
+    other = prepared(schema, "bayeregx-oracle", seed=1)
+    fresh = prepared(CROP_SCHEMA, seed=2)
+    started = prepared(CROP_SCHEMA, seed=2, init_from=save(other, tmp_path / "best.ckpt"))
+    for name, value in started.regressor.state_dict().items():
+        source = fresh if name.startswith("heads") else other
+        assert torch.equal(value, source.regressor.state_dict()[name]), name
+    assert torch.equal(started.mean, fresh.mean)  # fitted to its own crops
+
+
+def test_what_cannot_be_started_from_is_named_in_one_sentence(schema: LandmarkSchema, tmp_path: Path) -> None:
+    (tmp_path / "text.ckpt").write_text("no checkpoint")
+    torch.save({"state_dict": {"network.weight": torch.zeros(3)}}, tmp_path / "other.ckpt")
+    reasons = {"absent.ckpt": "no file", "text.ckpt": "no checkpoint", "other.ckpt": "no weights of this regressor"}
+    for name, reason in reasons.items():
+        with pytest.raises(ValueError, match=rf"init_from names .*{name}.*{reason}"):
+            prepared(CROP_SCHEMA, init_from=str(tmp_path / name))
+
+
+def test_a_checkpoint_of_a_started_run_loads_without_the_file_it_started_from(tmp_path: Path) -> None:
+    path = tmp_path / "gone.ckpt"
+    started = prepared(CROP_SCHEMA, init_from=save(prepared(CROP_SCHEMA, seed=1), path))
+    path.unlink()
+    again = BayeRegX(CROP_SCHEMA, **{**BayeRegX.smoke, "init_from": str(path)})
+    again.load_state_dict(started.state_dict())
+    batch = collate(make_samples(again))
+    assert torch.equal(again.eval().predict(batch).points, started.predict(batch).points)

@@ -1,0 +1,390 @@
+"""The cascade: axes of shapes, regions of films, which films and weights each stage learns from, and its sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from lightning import Trainer, seed_everything
+from sklearn.decomposition import PCA
+from torch import Tensor
+
+from benchmark.cell import Budget, Cell
+from benchmark.progress import Progress
+from benchmark.training import Context, run_cell
+from datamodules.aasce import AASCE
+from datamodules.base import LandmarkSchema, Sample
+from datamodules.components.samples import collate
+from methods.components.regions import cut, from_region, to_region
+from methods.components.shape import OffsetAxes, mean_shape, principal_axes, second_moments
+from methods.shape_cascade import ShapeCascade
+from tests.data.aasce import write
+
+from .conftest import build, make_samples
+
+UNGROUPED = LandmarkSchema(("tip", "base", "edge"))
+MIXED = LandmarkSchema(("tip", "L5-l", "L5-r", "S1-l", "S1-r"), groups={"L5": ("L5-l", "L5-r"), "S1": ("S1-l", "S1-r")})
+
+
+def _cascade(schema: LandmarkSchema, **hparams: object) -> ShapeCascade:
+    torch.manual_seed(0)
+    settings: dict = {**ShapeCascade.smoke, **hparams}
+    return ShapeCascade(schema, **settings)
+
+
+def _moved(method: ShapeCascade, seed: int = 5) -> ShapeCascade:
+    """Give every stage a head, as training would: an untrained one moves nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in method.named_parameters():
+        if ".head." in name:
+            parameter.data = 0.02 * torch.randn(parameter.shape, generator=generator)
+    return method
+
+
+def _offsets(cases: int = 30, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(cases, 10, generator=generator) @ torch.randn(10, 10, generator=generator) + 0.3
+
+
+def test_the_axes_are_scikit_learns_of_offsets_that_are_as_often_to_the_other_side() -> None:
+    offsets = _offsets()
+    expected = PCA(4).fit(torch.cat([offsets, -offsets]).double().numpy()).components_  # second moments about zero
+    axes = principal_axes(second_moments(offsets), 4).numpy()
+    np.testing.assert_allclose(np.abs((axes * expected).sum(axis=1)), 1, atol=1e-5)
+    np.testing.assert_allclose(axes @ axes.T, np.eye(4), atol=1e-5)
+
+
+def test_the_axes_of_centred_offsets_are_scikit_learns() -> None:
+    offsets = _offsets() - _offsets().mean(dim=0)
+    expected = PCA(10).fit(offsets.double().numpy()).components_
+    np.testing.assert_allclose(
+        np.abs(principal_axes(second_moments(offsets), 10).numpy() @ expected.T), np.eye(10), atol=1e-4
+    )
+
+
+def test_a_missing_point_takes_only_its_own_moments_away() -> None:
+    offsets = _offsets(40)
+    offsets[torch.rand(offsets.shape, generator=torch.Generator().manual_seed(1)) < 0.2] = torch.nan
+    moments = np.array([[np.nanmean(a * b) for b in offsets.double().numpy().T] for a in offsets.double().numpy().T])
+    np.testing.assert_allclose(second_moments(offsets).numpy(), moments, rtol=1e-9)
+
+
+def test_the_scale_is_scikit_learns_spread_along_the_axes() -> None:
+    offsets = _offsets() - _offsets().mean(dim=0)
+    shape = OffsetAxes(5, 4)
+    shape.fit(offsets.view(-1, 5, 2))
+    expected = PCA(4).fit(offsets.double().numpy()).explained_variance_ * 29 / 30
+    np.testing.assert_allclose(shape.scale.numpy() ** 2, expected, rtol=1e-4)
+
+
+def test_fewer_cases_than_axes_and_points_without_any_case_keep_the_axes_orthonormal() -> None:
+    offsets = _offsets(2).view(2, 5, 2)
+    offsets[:, 3] = torch.nan
+    shape = OffsetAxes(5, 6)
+    shape.fit(offsets)
+    torch.testing.assert_close(shape.axes @ shape.axes.T, torch.eye(6), atol=1e-5, rtol=0)
+    assert mean_shape(offsets, torch.full((5, 2), 7.0))[3].tolist() == [7, 7]
+
+
+def test_all_axes_or_none_lose_nothing_of_an_offset() -> None:
+    offsets = _offsets().view(-1, 5, 2)
+    for components in (0, 10):
+        shape = OffsetAxes(5, components)
+        shape.fit(offsets)
+        torch.testing.assert_close(shape.decode(shape.encode(offsets)), offsets, atol=1e-4, rtol=0)
+    assert torch.equal(OffsetAxes(5, 0).encode(offsets), offsets.flatten(1))
+
+
+@given(
+    centre=st.tuples(st.floats(-50, 700), st.floats(-50, 700)),
+    point=st.tuples(st.floats(-50, 700), st.floats(-50, 700)),
+    size=st.tuples(st.integers(8, 200), st.integers(8, 200)),
+    output=st.none() | st.tuples(st.integers(8, 200), st.integers(8, 200)),
+)
+def test_a_point_goes_into_a_region_and_comes_back(
+    centre: tuple[float, float], point: tuple[float, float], size: tuple[int, int], output: tuple[int, int] | None
+) -> None:
+    centres, points = torch.tensor(centre), torch.tensor(point)
+    back = from_region(to_region(points, centres, size, output), centres, size, output)
+    torch.testing.assert_close(back, points, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize(("size", "output"), [((80, 96), None), ((80, 192), (48, 80)), ((48, 48), (64, 96))])
+def test_what_is_seen_in_a_region_is_where_the_point_went(
+    size: tuple[int, int], output: tuple[int, int] | None
+) -> None:
+    rows, columns = torch.meshgrid(torch.arange(300.0), torch.arange(260.0), indexing="ij")
+    blob = torch.exp(-((columns - 120.3) ** 2 + (rows - 151.6) ** 2) / 18)[None, None]
+    centres = torch.tensor([[[118.2, 160.7], [125.9, 150.0]]])
+    regions = cut(blob, centres, size, output)
+    places = to_region(torch.tensor([120.3, 151.6]), centres, size, output)
+    weights = regions / regions.sum(dim=(-2, -1), keepdim=True)
+    x = (weights.sum(dim=-2) * torch.arange(regions.shape[-1])).sum(dim=-1)
+    y = (weights.sum(dim=-1) * torch.arange(regions.shape[-2])).sum(dim=-1)
+    torch.testing.assert_close(torch.stack([x, y], dim=-1), places, atol=0.01, rtol=0)
+
+
+def test_a_region_is_the_films_own_pixels_and_black_beyond_them() -> None:
+    film = torch.rand(1, 1, 20, 30, generator=torch.Generator().manual_seed(0))
+    inside, beyond = cut(film, torch.tensor([[[10.5, 7.5], [0.0, 100.0]]]), (4, 6))[0]
+    torch.testing.assert_close(inside, film[0, 0, 6:10, 8:14], atol=1e-4, rtol=0)
+    assert beyond.count_nonzero() == 0
+
+
+def test_the_whole_has_11_02_million_parameters_and_an_encoder_1_83() -> None:
+    method = ShapeCascade(AASCE.schema)
+    assert method.parameter_counts()["trainable"] == pytest.approx(11.02e6, rel=1e-3)
+    encoder = method.centres.stages[0].encoder
+    assert sum(p.numel() for p in encoder.parameters()) == pytest.approx(1.83e6, rel=1e-3)
+    assert encoder(torch.rand(2, 1, 48, 80)).shape == (2, 64)
+    assert encoder.blocks(encoder.stem(torch.rand(2, 1, 48, 80))).shape == (2, 320, 2, 3)  # Table I
+    assert method.centres.stages[0].offsets.axes.shape == (8, 34)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
+def test_two_steps_of_as_many_stages_as_asked(schema: LandmarkSchema, depth: int) -> None:
+    method = _cascade(schema, depth=depth)
+    expected = [f"{step}-{n + 1}" for step in ("centres", "corners") for n in range(depth)]
+    assert [(stage.name, stage.epochs) for stage in method.stages] == [(name, 8) for name in expected]
+    assert len(method.centres.stages) == len(method.corners[0].stages) == depth
+
+
+def test_without_pca_a_stage_regresses_every_coordinate(schema: LandmarkSchema) -> None:
+    method = _cascade(schema, pca=False)
+    method.prepare(make_samples(method))
+    for cascade, coordinates in ((method.centres, 6), (method.corners[0], 8)):
+        assert all(torch.equal(stage.offsets.axes, torch.eye(coordinates)) for stage in cascade.stages)
+        assert all(stage.head.out_features == coordinates for stage in cascade.stages)
+
+
+def test_a_schema_without_groups_is_one_cascade_over_all_points() -> None:
+    method = _cascade(UNGROUPED, depth=2)
+    assert [stage.name for stage in method.stages] == ["points-1", "points-2"]
+    assert not len(method.corners)
+    samples = make_samples(method, missing=0)
+    method.prepare(samples)
+    expected = torch.stack([sample.points for sample in samples]).mean(dim=0)
+    torch.testing.assert_close(method.eval().predict(collate(samples)).points, expected.expand(4, -1, -1))
+
+
+def test_groups_of_each_size_have_their_corner_networks_and_lone_landmarks_none() -> None:
+    schema = LandmarkSchema(MIXED.names, groups={"L5": ("L5-l", "L5-r")})
+    assert _cascade(MIXED).structures == ((1, 2), (3, 4), (0,))
+    assert _cascade(schema).structures == ((1, 2), (0,), (3,), (4,))
+    for method in (_cascade(MIXED), _cascade(schema)):
+        samples = make_samples(method, missing=0)
+        method.prepare(samples)
+        points = _moved(method).eval().predict(collate(samples)).points
+        assert torch.equal(points[:, 0], method.centres(collate(samples).image.float() / 255)[:, method.owner[0]])
+
+
+def test_an_untrained_cascade_places_the_mean_shape(schema: LandmarkSchema) -> None:
+    method = _cascade(schema)
+    samples = make_samples(method, missing=0)
+    method.prepare(samples)
+    groups = method._both_ways(collate(samples).points).view(8, 3, 4, 2)
+    centres = groups.mean(dim=2)
+    corners = (groups - centres[:, :, None]).mean(dim=(0, 1))  # one mean shape for all vertebrae
+    expected = (centres.mean(dim=0)[:, None] + corners).flatten(0, 1)
+    torch.testing.assert_close(method.eval().predict(collate(samples)).points, expected.expand(4, -1, -1))
+
+
+def test_a_mirrored_film_exchanges_left_and_right_names(schema: LandmarkSchema) -> None:
+    method = _cascade(schema)
+    samples = make_samples(method, count=2, missing=0)
+    points = method._both_ways(collate(samples).points)
+    film = method._lessons(collate(samples).image, collate(samples).points)[0].frames
+    assert torch.equal(film[2:], film[:2].flip(-1))
+    left, right = schema.index(("L2-TL", "L2-TR"))
+    torch.testing.assert_close(points[2:, left, 0], 63 - points[:2, right, 0])
+    torch.testing.assert_close(points[2:, left, 1], points[:2, right, 1])
+    columns, rows = points.round().long().unbind(dim=-1)
+    assert (film[torch.arange(4)[:, None], 0, rows, columns] == 1).float().mean() > 0.9  # halves round to even
+
+
+def test_a_schema_without_pairs_is_not_mirrored() -> None:
+    method = _cascade(UNGROUPED)
+    batch = collate(make_samples(method))
+    assert len(method._lessons(batch.image, batch.points)[0].frames) == len(batch.case)
+
+
+def test_the_loss_of_whole_shapes_is_the_papers() -> None:
+    method = _moved(_cascade(UNGROUPED, ungrouped_components=4)).eval()
+    samples = make_samples(method, missing=0)
+    method.prepare(samples)
+    batch = collate(samples)
+    for index in range(3):
+        method.stage = index
+        film, stage = batch.image.float() / 255, method.centres.stages[method.stage]
+        shape = method.centres.frozen(film, method.stage)
+        target = ((batch.points - shape) / 64).flatten(1) @ stage.offsets.axes.T  # Eq. 5
+        error = (stage(cut(film, shape, (16, 32), (16, 16))) - target).abs()
+        expected = torch.where(error < 1e-3, 0.5 * error**2 / 1e-3, error - 0.5e-3).sum(dim=1).mean()  # Eq. 12
+        torch.testing.assert_close(method.loss(batch), expected)
+
+
+def test_a_missing_point_neither_costs_nor_pulls(schema: LandmarkSchema) -> None:
+    method = _moved(_cascade(UNGROUPED, pca=False)).eval()
+    samples = make_samples(method, missing=0)
+    method.prepare(samples)
+    batch = collate(samples)
+    batch.points[:, 1] = torch.nan
+    method.loss(batch).backward()
+    head = method.centres.stages[0].head.weight.grad
+    assert head is not None
+    assert head[2:4].count_nonzero() == 0
+    assert all(head[row].count_nonzero() for row in (0, 1, 4, 5))
+    shown = [0, 2]
+    alone = (batch.points - method.centres(batch.image.float() / 255, depth=1))[:, shown].abs() / 64
+    torch.testing.assert_close(method.loss(batch), (alone - 0.5e-3).sum(dim=(1, 2)).mean(), atol=1e-4, rtol=0)
+
+
+def test_each_stage_trains_its_own_weights_and_statistics_only(schema: LandmarkSchema) -> None:
+    method = _cascade(schema)
+    batch = collate(make_samples(method, missing=0))
+    method.prepare(make_samples(method, missing=0))
+    for index, stage in enumerate(method.stages):
+        method.stage = index
+        before = {name: value.clone() for name, value in method.state_dict().items()}
+        optimizer = method.configure_optimizers()["optimizer"]  # type: ignore[index,call-overload]
+        for _ in range(2):  # the head starts at zero: the encoder learns from the second step on
+            optimizer.zero_grad()
+            method.train().loss(batch).backward()
+            optimizer.step()
+        changed = {name for name, value in method.state_dict().items() if not torch.equal(before[name], value)}
+        step, n = stage.name.split("-")
+        prefix = f"{step}.{'0.' * (step == 'corners')}stages.{int(n) - 1}."
+        assert all(name.startswith(prefix) for name in changed), stage
+        kinds = {name.removeprefix(prefix).split(".")[0] for name in changed}
+        assert kinds == {"encoder", "head"}
+        assert any("running_mean" in name for name in changed)
+
+
+def _fit(method: ShapeCascade, data: AASCE, stages: range) -> ShapeCascade:
+    """Train stages for one epoch each, as a run does."""
+    for index in stages:
+        method.stage = index
+        seed_everything(0, verbose=False)
+        trainer = Trainer(
+            accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False,
+        )  # fmt: skip
+        trainer.fit(method, datamodule=data)
+    return method
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("aasce")
+    write(root)
+    return root
+
+
+def _data(root: Path, method: ShapeCascade, poisoned: Callable[[AASCE], tuple[str, ...]] | None = None) -> AASCE:
+    """Read the phantom; the labels of `poisoned` cases are moved far away."""
+    data = AASCE(root, allow_missing=True)
+    data.configure(method.input_spec, batch_size=4)
+    for name in poisoned(data) if poisoned else ():
+        case = data.inventory.cases[name]
+        data.inventory.cases[name] = case._replace(points=1000 * case.points[::-1])  # type: ignore[index]
+    return data
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_poisoned_validation_and_test_cases_change_nothing_that_is_learnt(phantom: Path) -> None:
+    def held_out(data: AASCE) -> tuple[str, ...]:
+        return (*data.split.val, *(case for cases in data.split.tests.values() for case in cases))
+
+    learnt = []
+    for poisoned in (None, held_out, lambda data: data.split.train[:1]):
+        method = _cascade(AASCE.schema, depth=1)
+        data = _data(phantom, method, poisoned)
+        assert data.split.val
+        assert set(data.split.train).isdisjoint(held_out(data))
+        method.prepare(data.train_samples())
+        learnt.append(_fit(method, data, range(2)).state_dict())
+    assert all(torch.equal(learnt[0][name], value) for name, value in learnt[1].items())
+    for name in ("centres.start", "centres.stages.0.offsets.axes", "corners.0.start"):
+        assert not torch.equal(learnt[0][name], learnt[2][name])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_later_stage_takes_its_axes_from_where_the_stages_before_it_leave_the_training_films(phantom: Path) -> None:
+    method = _cascade(AASCE.schema, depth=2)
+    data = _data(phantom, method)
+    method.prepare(data.train_samples())
+    batch = collate(data.train_samples())
+    _fit(method, data, range(1))
+    film = torch.cat([batch.image, batch.image.flip(-1)]).float() / 255
+    left = method._centres(method._both_ways(batch.points)) - method.centres.frozen(film, 1)
+    expected = PCA(8).fit(torch.cat([left, -left]).flatten(1).double().numpy())
+    before = method.centres.stages[1].offsets.axes.clone()
+    _fit(method, data, range(1, 2))
+    axes = method.centres.stages[1].offsets.axes.numpy()
+    assert not torch.equal(before, method.centres.stages[1].offsets.axes)
+    sure = np.abs(axes @ expected.components_.T).diagonal()[:4]  # the longest axes are well apart
+    np.testing.assert_allclose(sure, 1, atol=1e-2)
+
+
+def test_a_perturbed_start_depends_on_the_case_alone(schema: LandmarkSchema) -> None:
+    method, steady = _cascade(schema, start_noise=0.05).eval(), _cascade(schema).eval()
+    samples = make_samples(method, count=24, missing=0)
+    method.prepare(samples)
+    steady.prepare(samples)
+    points = method.predict(collate(samples)).points
+    torch.testing.assert_close(method.predict(collate(samples[3:5])).points, points[3:5])
+    moved = (points - steady.predict(collate(samples)).points)[:, ::4]  # a vertebra moves as a whole
+    assert moved.std().item() == pytest.approx(0.05 * 64, rel=0.2)
+    method.train()
+    assert torch.equal(method.loss(collate(samples)), steady.train().loss(collate(samples)))  # in testing only
+
+
+@pytest.mark.parametrize("schema_", [UNGROUPED, MIXED])
+def test_every_schema_falls_on_one_batch_in_every_stage(schema_: LandmarkSchema) -> None:
+    method = _cascade(schema_, depth=1)
+    samples: list[Sample] = make_samples(method, missing=0.2)
+    method.prepare(samples)
+    for index in range(len(method.stages)):
+        method.stage = index
+        optimizer = method.configure_optimizers()["optimizer"]  # type: ignore[index,call-overload]
+        losses = []
+        for _ in range(12):
+            losses.append(method.loss(collate(samples)))
+            optimizer.zero_grad()
+            losses[-1].backward()
+            optimizer.step()
+        assert min(losses[-3:]) < losses[0]
+
+
+def test_a_run_broken_off_in_any_stage_goes_on_as_if_it_had_not(phantom: Path, tmp_path: Path) -> None:
+    hparams = {**ShapeCascade.smoke, "depth": 2, "batch_size": 4}
+    budget = Budget("test", epochs=2, train_cases=4)
+    cell = Cell("aasce", "official", "main", "shape-cascade", "shape-cascade", 0, tuple(hparams.items()), budget)
+
+    def stop_after(epochs: int) -> Callable[[Progress], None]:
+        def report(progress: Progress) -> None:
+            if progress.epoch == epochs and progress.loss == progress.loss:
+                raise KeyboardInterrupt
+
+        return report
+
+    whole, broken = (Context(tmp_path / name, {"aasce": phantom}, allow_missing=True) for name in ("a", "b"))
+    for epochs in (3, 6):  # at the start of a stage, which then begins anew, and within one
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            run_cell(cell, broken, stop_after(epochs))
+    records = [run_cell(cell, context) for context in (whole, broken)]
+    assert [record.status for record in records] == ["done", "done"], records[0].traceback
+    pd.testing.assert_frame_equal(*(pd.read_parquet(r.folder / "predictions.parquet") for r in records))
+
+
+def test_variants_build_at_smoke_size(schema: LandmarkSchema) -> None:
+    built = {variant: build(ShapeCascade, schema, variant) for variant in ShapeCascade.variants}
+    assert {name: len(method.stages) for name, method in built.items() if "-stage" in name} == {
+        f"shape-cascade-{depth}-stage": 2 * depth for depth in (1, 2, 4, 5)
+    }
