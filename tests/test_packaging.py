@@ -16,7 +16,6 @@ from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("benchmark", "datamodules", "leaderboards", "methods", "metrics")
-NOT_IMPORTED = {"torchvision"}  # timm's partner: declared so that its version fits torch's
 
 
 def project() -> dict[str, list[str]]:
@@ -52,7 +51,7 @@ def cure() -> ModuleType:
 
 
 def test_every_imported_distribution_is_declared_and_every_declared_one_imported() -> None:
-    assert imported() == set(declared()) - NOT_IMPORTED
+    assert imported() == set(declared())
 
 
 def test_the_cpu_pins_lie_within_the_declared_bounds() -> None:
