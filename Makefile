@@ -35,7 +35,7 @@ type: $(INSTALLED)  ## check types with mypy --strict
 test: $(INSTALLED)  ## run the whole test suite, doctests included
 	$(PYTEST) -n $(WORKERS) --dist worksteal
 
-smoke: $(INSTALLED)  ## train every method for one epoch on a few phantoms, about two minutes
+smoke: $(INSTALLED)  ## train every method for one epoch on a few phantoms
 	store=$$(mktemp -d); trap 'rm -rf "$$store"' EXIT; $(BIN)/osteomark run --matrix smoke --store "$$store"
 
 benchmark: $(INSTALLED)  ## train a matrix and print its leaderboards [DATA_ROOT=dir] [MATRIX=quick]
