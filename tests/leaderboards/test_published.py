@@ -11,7 +11,10 @@ from PIL import Image
 from scipy.io import loadmat
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "leaderboards" / "published"
+README = PUBLISHED.parents[1] / "README.md"
 WRIST_MM = 50.0
+UNDERTRAINED = {"vertebra-focused"}
+"""Methods whose row of 8 epochs on AASCE is published although it does not reach the floor."""
 
 
 def _points(file: Path) -> pd.DataFrame:
@@ -56,12 +59,13 @@ def test_no_label_is_published() -> None:
         assert list(pd.read_parquet(file).columns) == ["test_set", "case", "landmark", "x", "y"]
 
 
-def test_every_trained_method_beats_the_mean_shape() -> None:
-    for board, column in (("aasce-official", "mre_px"), ("isbi2015-official", "mre_mm")):
+def test_every_trained_method_beats_the_mean_shape_but_those_that_the_readme_names() -> None:
+    for board, column, known in (("aasce-official", "mre_px", UNDERTRAINED), ("isbi2015-official", "mre_mm", set())):
         rows = _rows(board)
         for test_set, group in rows[rows["status"] == "done"].groupby("test_set"):
             floor = _value(rows, str(test_set), "mean_shape", column)
-            assert (group[group["method"] != "mean_shape"][column] < floor).all()
+            assert set(group[group[column] >= floor]["method"]) == {"mean_shape"} | known
+    assert all(f"`{name}`" in README.read_text() for name in UNDERTRAINED)
 
 
 @pytest.mark.parametrize("file", _runs("aasce/official"), ids=_variant)
