@@ -12,6 +12,8 @@ from benchmark.store import RunRecord
 
 FLOOR = "mean_shape"
 """The variant that every method must beat: it never looks at the image."""
+BETTER = {"True": True, "False": False}
+"""How `higher_is_better` stands in a CSV file; an empty field means neither."""
 Status = Literal["done", "incomplete", "unscored", "unsupported", "failed", "reported"]
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmark.cell import Cell
 from benchmark.store import RunRecord, RunStore
-from leaderboards.boards import Board, Column, Row, Score, Status, mark_against_floor, rank_rows
+from leaderboards.boards import BETTER, Board, Column, Row, Score, Status, mark_against_floor, rank_rows
 from leaderboards.reported import PARAMETERS, Reported, load_reported, own_numbers
 
 SCORES = "scores.csv"
@@ -131,8 +131,7 @@ def _read_scores(path: Path) -> pd.DataFrame:
 def _columns(scores: pd.DataFrame) -> tuple[Column, ...]:
     described = scores.loc[scores["column"] != "", ["column", "title", "unit", "higher_is_better", "metric"]]
     rows = described.drop_duplicates("column").itertuples(index=False, name=None)
-    better = {"True": True, "False": False}
-    return tuple(Column(name, title, unit, better.get(higher), metric) for name, title, unit, higher, metric in rows)
+    return tuple(Column(name, title, unit, BETTER.get(higher), metric) for name, title, unit, higher, metric in rows)
 
 
 def _absent(scores: pd.DataFrame) -> dict[str, str]:

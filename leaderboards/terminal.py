@@ -11,7 +11,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from leaderboards.boards import Column, Score
+from leaderboards.boards import BETTER, Column, Score
 from leaderboards.tables import COLUMNS, NO_NUMBER, count, duration, heading, number, score_text
 
 WIDTH = 120
@@ -46,8 +46,8 @@ def _console() -> Console:
 
 
 def _columns(path: Path) -> list[Column]:
-    rows = pd.read_csv(path, keep_default_na=False).itertuples(index=False, name=None)
-    return [Column(name, title, unit, bool(higher), metric) for name, title, unit, higher, metric in rows]
+    rows = pd.read_csv(path, dtype="str", keep_default_na=False).itertuples(index=False, name=None)
+    return [Column(name, title, unit, BETTER.get(higher), metric) for name, title, unit, higher, metric in rows]
 
 
 def _table(key: Sequence[Any], board: pd.DataFrame, columns: Mapping[str, Column]) -> Table:

@@ -328,10 +328,15 @@ def test_leaderboards_import_no_torch() -> None:
 
 
 def test_the_terminal_shows_the_main_columns_within_its_width(store: Path, tmp_path: Path) -> None:
+    write_run(store, shifted(2.0).assign(cov_xx=4.0, cov_xy=0.0, cov_yy=4.0), variant="posenet-l2")
+    score(store)  # with columns that have no direction
     paths = build(store, tmp_path, [printed("Rival", 0.9)])
     text = io.StringIO()
     show(paths, Console(file=text, width=120))
     shown = text.getvalue()
+    assert "(mm) ↓" in shown
+    assert "(%) ↑" in shown
+    assert "(mm) ↑" not in shown
     assert "skull / official / test, budget reduced (2 epochs/stage)" in shown
     assert "1.00 [1.00, 1.00]" in shown
     assert "res50 (failed)" in shown
