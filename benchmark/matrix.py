@@ -113,15 +113,26 @@ class Matrix:
         seeds: Sequence[int] = (),
         epochs: int | None = None,
     ) -> Matrix:
-        """Return the matrix with the command line's choices; an empty one changes nothing."""
+        """Return the matrix with the command line's choices; an empty one changes nothing.
+
+        The epochs count for every cell, whatever the matrix gives single datasets and methods.
+        """
         own_methods = {entry.name: entry for entry in self.methods}
         own_datasets = {entry.name: entry for entry in self.datasets}
-        return replace(
+        narrowed = replace(
             self,
             methods=tuple(own_methods.get(name, MethodEntry(name)) for name in methods) or self.methods,
             datasets=tuple(own_datasets.get(name, DatasetEntry(name)) for name in datasets) or self.datasets,
             seeds=tuple(seeds) or self.seeds,
-            budget=self.budget if epochs is None else replace(self.budget, name=f"{epochs} epochs", epochs=epochs),
+        )
+        return narrowed if epochs is None else narrowed._with_epochs(epochs)
+
+    def _with_epochs(self, epochs: int) -> Matrix:
+        return replace(
+            self,
+            budget=replace(self.budget, name=f"{epochs} epochs", epochs=epochs),
+            datasets=tuple(replace(entry, budget=_without_epochs(entry.budget)) for entry in self.datasets),
+            overrides=tuple(replace(entry, budget=_without_epochs(entry.budget)) for entry in self.overrides),
         )
 
     def cells(
@@ -204,6 +215,10 @@ def _protocols(entry: DatasetEntry, dataset: type[LandmarkDataModule]) -> list[P
 def _splits(entry: DatasetEntry, protocol: Protocol) -> list[str]:
     names = entry.splits or protocol.splits
     return [choose(name, protocol.splits, f"split of {entry.name}'s protocol {protocol.name}") for name in names]
+
+
+def _without_epochs(budget: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in budget.items() if key not in ("name", "epochs")}
 
 
 def _changed(budget: Budget, values: Mapping[str, Any]) -> Budget:

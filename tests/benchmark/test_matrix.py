@@ -28,6 +28,22 @@ def test_a_matrix_spans_methods_splits_and_seeds(tmp_path: Path) -> None:
     assert found[1].budget == Budget()
 
 
+def test_epochs_of_the_command_line_count_for_every_cell(tmp_path: Path) -> None:
+    path = tmp_path / "matrix.yaml"
+    path.write_text(
+        """
+        budget: {name: reduced, epochs: 5, train_cases: 9}
+        methods: [posenet, res50]
+        datasets: [{name: aasce, budget: {epochs: 3}}, hand]
+        overrides: [{methods: [res50], budget: {epochs: 40, precision: auto}}]
+        """
+    )
+    found = Matrix.load(path).narrow(epochs=2).cells(methods.discover(), datamodules.discover())
+    assert {c.budget.epochs for c in found} == {2}
+    assert {c.budget.label for c in found if c.variant == "posenet"} == {"2 epochs (2 epochs/stage, 9 training films)"}
+    assert {c.budget.precision for c in found if c.variant == "res50"} == {"auto"}
+
+
 def test_an_empty_matrix_is_every_method_on_every_dataset(tmp_path: Path) -> None:
     found = cells("", tmp_path)
     assert {c.variant for c in found} == set(methods.discover())
