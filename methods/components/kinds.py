@@ -55,12 +55,13 @@ def highest_peaks(
 ) -> Int[Tensor, "batch peak 2"]:
     """Return the (x, y) of the `count` highest local maxima of each map, highest first.
 
-    A pixel is a local maximum if none in the square of `radius` round it is higher. Where there are fewer, other pixels
-    follow.
+    A pixel is a local maximum if none in the square of `radius` round it is higher; of equal ones, which bfloat16 makes
+    of every blob, only one is. Where there are fewer, other pixels follow.
     """
-    highest = max_pool2d(heatmap, 2 * radius + 1, stride=1, padding=radius)
-    suppressed = torch.where(highest == heatmap, heatmap, -torch.inf)
-    flat = suppressed.flatten(1).topk(count, dim=1).indices
+    _, winner = max_pool2d(heatmap, 2 * radius + 1, stride=1, padding=radius, return_indices=True)
+    own = torch.arange(winner[0].numel(), device=heatmap.device)
+    suppressed = torch.where(winner.flatten(1) == own, heatmap.flatten(1), -torch.inf)
+    flat = suppressed.topk(count, dim=1).indices
     return torch.stack([flat % heatmap.shape[-1], flat // heatmap.shape[-1]], dim=-1)
 
 

@@ -174,3 +174,9 @@ def test_two_maxima_of_one_blob_are_one_peak_within_the_radius() -> None:
     heatmap[0, 2, 3], heatmap[0, 2, 5], heatmap[0, 6, 8] = 0.9, 0.8, 0.5
     assert highest_peaks(heatmap, 2, radius=1).tolist() == [[[3, 2], [5, 2]]]
     assert highest_peaks(heatmap, 2, radius=2).tolist() == [[[3, 2], [8, 6]]]
+
+
+def test_equal_neighbours_are_one_peak() -> None:
+    heatmap = torch.zeros(1, 8, 10)
+    heatmap[0, 2, 3:5], heatmap[0, 6, 8] = 0.9, 0.5  # as bfloat16 rounds the top of a blob
+    assert highest_peaks(heatmap, 2).tolist() == [[[3, 2], [8, 6]]]
