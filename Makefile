@@ -1,17 +1,18 @@
 # Everything a user or a contributor runs. `make` alone prints this list.
-# Knobs: DATA_ROOT=dir, MATRIX=quick, STORE=runs, WORKERS=2, PYTHON=python3.12
+# Knobs: DATA_ROOT=dir, MATRIX=quick, STORE=runs, SITE=site, WORKERS=2, PYTHON=python3.12
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lint type test smoke benchmark leaderboard
+.PHONY: help install lint type test smoke benchmark leaderboard site
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 MATRIX ?= quick
 STORE ?= runs
+SITE ?= site
 WORKERS ?= 2
 PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
   $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$python && break; done)
@@ -43,6 +44,10 @@ benchmark: $(INSTALLED)  ## train a matrix and print its leaderboards [DATA_ROOT
 
 leaderboard: $(INSTALLED)  ## rebuild the leaderboards from the finished runs [STORE=runs]
 	$(BIN)/osteomark leaderboard --store "$(STORE)"
+
+site: $(INSTALLED)  ## write the static site of the finished runs [STORE=runs] [SITE=site] [DATA_ROOT=dir for thumbnails]
+	$(BIN)/osteomark score --store "$(STORE)"
+	$(BIN)/osteomark site --store "$(STORE)" --out "$(SITE)" $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)")
 
 $(INSTALLED): pyproject.toml requirements/cpu.txt requirements/osteomark_torchvision.py requirements/osteomark_torchvision.pth
 	@bash requirements/install.sh "$(VENV)" "$(PYTHON)"

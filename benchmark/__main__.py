@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from functools import wraps
 from pathlib import Path
 
-from benchmark import commands
-from benchmark.arguments import Command, Commands, build_parser, call
+from benchmark import commands, pack_commands
+from benchmark.arguments import DEFAULT, Command, Commands, build_parser, call
+from benchmark.audit import audit
 from benchmark.commands import INTERRUPTED
+from benchmark.readers import readers
+from benchmark.stress import stress
 
 BAD_INPUT = 2
 
@@ -43,6 +46,21 @@ def leaderboard(
     return 0
 
 
+def site(*, store: Path = Path("runs"), out: Path = Path("site"), data_root: Path | None = None) -> int:
+    """Write the leaderboards of a scored store as a static site that opens from its index.html.
+
+    Args:
+        store: Folder of the runs, gone over by `osteomark score`.
+        out: Folder for the site.
+        data_root: Folder with the datasets' folders: thumbnails of their films are shown. Without it only phantoms are.
+    """
+    from benchmark.gallery import Gallery
+    from leaderboards.site.build import build_site
+
+    commands.console.print(f"site: {build_site(store, out, Gallery(store, data_root))[0]}")
+    return 0
+
+
 def _with_leaderboard(run: Command) -> Command:
     """Let a run end with the leaderboards of all that is finished."""
 
@@ -56,13 +74,37 @@ def _with_leaderboard(run: Command) -> Command:
     return command
 
 
+def _with_robustness(stress: Command) -> Command:
+    """Let a stress test end with its tables and plots."""
+
+    @wraps(stress)
+    def command(*, store: Path, out: Path | None, **arguments: object) -> int:
+        from leaderboards.robustness import read_stress, show, stress_page
+
+        code = stress(store=store, out=out, **arguments)
+        show(read_stress(store))
+        for path in stress_page(store, out or store / "leaderboards"):
+            commands.console.print(f"  {path}", markup=False)
+        return code
+
+    return command
+
+
 COMMANDS: Commands = {
     "run": _with_leaderboard(commands.run),
     "score": commands.score,
-    "leaderboard": leaderboard,
+    "leaderboard": {DEFAULT: leaderboard, "submit": pack_commands.submit, "verify": pack_commands.verify},
+    "stress": _with_robustness(stress),
+    "site": site,
     "list": commands.list_,
     "describe": commands.describe,
-    "data": {"check": commands.check, "phantom": commands.phantom, "new-card": commands.new_card},
+    "data": {
+        "check": commands.check,
+        "audit": audit,
+        "phantom": commands.phantom,
+        "readers": readers,
+        "new-card": commands.new_card,
+    },
     "new": {"method": commands.new_method},
 }
 

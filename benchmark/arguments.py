@@ -1,7 +1,8 @@
 """A command line from functions: the signature gives the arguments, the docstring their help.
 
 Parameters before `*` are positional, the others are options: `data_root: Path` is `--data-root PATH`, a `bool` is a
-flag, a `list` takes several values, a `Literal` is a choice.
+flag, a `list` takes several values, a `Literal` is a choice. A group of commands may be a command itself: the function
+whose name is `DEFAULT` is called where no further word is given.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from docstring_parser import parse
 
 Command = Callable[..., int]
 Commands = Mapping[str, "Command | Commands"]
+DEFAULT = ""
+"""Name of the command that a group is without a further word."""
 
 
 def build_parser(commands: Commands, **options: Any) -> argparse.ArgumentParser:  # noqa: ANN401  # argparse's own
@@ -39,19 +42,31 @@ def call(arguments: argparse.Namespace) -> int:
 
 
 def _add_commands(parser: argparse.ArgumentParser, commands: Commands) -> None:
-    choices = parser.add_subparsers(metavar="COMMAND", required=True)
+    choices = parser.add_subparsers(metavar="COMMAND", required=DEFAULT not in commands)
     for name, command in commands.items():
         if isinstance(command, Mapping):
-            _add_commands(choices.add_parser(name, help=f"{', '.join(command)}; see osteomark {name} --help"), command)
-            continue
-        text = parse(inspect.getdoc(command) or "")
-        sub = choices.add_parser(name, help=text.short_description, description=text.short_description)
-        sub.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
-        sub.set_defaults(command=command)
-        hints = typing.get_type_hints(command)
-        helps = {item.arg_name: " ".join((item.description or "").split()) for item in text.params}
-        for parameter in inspect.signature(command).parameters.values():
-            _add_argument(sub, parameter, hints[parameter.name], helps.get(parameter.name, ""))
+            summary = _summary(command[DEFAULT]) if DEFAULT in command else None
+            words = f"{', '.join(filter(None, command))}; see osteomark {name} --help"
+            text = " ".join(filter(None, [summary, words]))
+            _add_commands(choices.add_parser(name, help=text, description=summary), command)
+        elif name == DEFAULT:
+            _add_command(parser, command)
+        else:
+            _add_command(choices.add_parser(name, help=_summary(command), description=_summary(command)), command)
+
+
+def _summary(command: Command | Commands) -> str | None:
+    return parse(inspect.getdoc(command) or "").short_description
+
+
+def _add_command(parser: argparse.ArgumentParser, command: Command) -> None:
+    parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
+    parser.set_defaults(command=command)
+    hints = typing.get_type_hints(command)
+    text = parse(inspect.getdoc(command) or "")
+    helps = {item.arg_name: " ".join((item.description or "").split()) for item in text.params}
+    for parameter in inspect.signature(command).parameters.values():
+        _add_argument(parser, parameter, hints[parameter.name], helps.get(parameter.name, ""))
 
 
 def _add_argument(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: object, text: str) -> None:

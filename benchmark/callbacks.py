@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import zlib
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jaxtyping import Float
 from lightning import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from benchmark.cell import Cell
 from benchmark.progress import Progress, Report
+from benchmark.resampling import PATIENTS
 from benchmark.store import PREDICTIONS, write_atomically
 from datamodules.base import LandmarkDataModule
 from methods.base import MONITOR, Batch, Prediction
@@ -154,29 +157,10 @@ class Collector(Callback):
         spread = prediction.covariance
         covariance = np.full((*points.shape, 2), np.nan) if spread is None else spread.double().cpu().numpy()
         for name, point, cov in zip(batch.case, points, covariance, strict=True):
-            self.frames.append(self._rows(tuple(self.sets)[dataloader_idx], name, point, cov))
+            self.frames.append(case_rows(self.data, tuple(self.sets)[dataloader_idx], name, point, cov))
 
-    def _rows(self, test_set: str, name: str, points: np.ndarray, covariance: np.ndarray) -> pd.DataFrame:
-        case = self.data.inventory.cases[name]
-        columns: dict[str, Any] = {
-            "test_set": test_set,
-            "case": name,
-            "landmark": list(self.data.schema.names),
-            "x": points[:, 0],
-            "y": points[:, 1],
-            "true_x": case.points[:, 0].astype(np.float64),
-            "true_y": case.points[:, 1].astype(np.float64),
-            "visible": case.visible,
-            "spacing_x": float(case.spacing[0]),
-            "spacing_y": float(case.spacing[1]),
-            "height": case.size[0],
-            "width": case.size[1],
-        }
-        columns |= {column: covariance[:, i, j] for column, (i, j) in COVARIANCE.items()}
-        return pd.DataFrame(columns)
-
-    def write(self, folder: Path, cell: Cell, file: str = PREDICTIONS) -> None:
-        """Write a parquet file of that name, the cell's key in its metadata.
+    def write(self, folder: Path, cell: Cell, file: str = PREDICTIONS, **more: str) -> None:
+        """Write a parquet file of that name, the cell's key in its metadata and what `more` says.
 
         Raises:
             RuntimeError: The method did not answer a case with finite points.
@@ -185,8 +169,45 @@ class Collector(Callback):
         _refuse_gaps(table, self.sets)
         arrow = pa.Table.from_pandas(table, preserve_index=False)
         key = {name: str(getattr(cell, name)) for name in ("dataset", "protocol", "split", "variant", "seed")}
-        arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **key})
+        key[PATIENTS] = json.dumps(self.data.first_films(case for cases in self.sets.values() for case in cases))
+        arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **key, **more})
         write_atomically(folder / file, lambda path: pq.write_table(arrow, path, compression="zstd"))
+
+
+def case_rows(
+    data: LandmarkDataModule,
+    test_set: str,
+    name: str,
+    points: Float[np.ndarray, "landmark 2"],
+    covariance: Float[np.ndarray, "landmark 2 2"] | None = None,
+) -> pd.DataFrame:
+    """Return one case's rows of a `predictions.parquet`: the answer beside the truth of the inventory.
+
+    Args:
+        data: The case's datamodule.
+        test_set: Name of the set it is predicted for.
+        name: The case.
+        points: The answer, in original pixels.
+        covariance: Of each point; unknown if None.
+    """
+    case = data.inventory.cases[name]
+    spread = np.full((*points.shape, 2), np.nan) if covariance is None else covariance
+    columns: dict[str, Any] = {
+        "test_set": test_set,
+        "case": name,
+        "landmark": list(data.schema.names),
+        "x": points[:, 0],
+        "y": points[:, 1],
+        "true_x": case.points[:, 0].astype(np.float64),
+        "true_y": case.points[:, 1].astype(np.float64),
+        "visible": case.visible,
+        "spacing_x": float(case.spacing[0]),
+        "spacing_y": float(case.spacing[1]),
+        "height": case.size[0],
+        "width": case.size[1],
+    }
+    columns |= {column: spread[:, i, j] for column, (i, j) in COVARIANCE.items()}
+    return pd.DataFrame(columns)
 
 
 def _refuse_gaps(table: pd.DataFrame, sets: Mapping[str, Sequence[str]]) -> None:

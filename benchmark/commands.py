@@ -303,19 +303,20 @@ def new_card(folder: Path, *, out: Path | None = None) -> int:
     return 0
 
 
-def phantom(names: list[str] = [], *, root: Path) -> int:  # noqa: B006
+def phantom(names: list[str] = [], *, root: Path, scale: int = 1) -> int:  # noqa: B006
     """Write phantom datasets, in the datasets' true layouts.
 
     Args:
         names: Of datasets; all of them if none is given.
         root: Folder for their folders.
+        scale: How many times the usual number of films to draw, for studies with more power.
     """
     from benchmark import data
     from benchmark.lookup import choose
 
     known = _datasets()
     for name in [choose(name, known, "dataset") for name in names] or known:
-        console.print(f"{name}: {data.write_phantom(name, known[name], root)}")
+        console.print(f"{name}: {data.write_phantom(name, known[name], root, scale)}")
     return 0
 
 

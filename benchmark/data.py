@@ -31,14 +31,21 @@ def locate(name: str, kind: type[LandmarkDataModule], root: Path) -> Path:
     raise DataError(f"{root} has no folder {' or '.join(folders)} for {kind.title}. {kind.obtain}")
 
 
-def write_phantom(name: str, kind: type[LandmarkDataModule], root: Path) -> Path:
-    """Write a dataset's phantom to a folder of `root`, complete or not at all; one that is there stays."""
+def write_phantom(name: str, kind: type[LandmarkDataModule], root: Path, scale: int = 1) -> Path:
+    """Write a dataset's phantom to a folder of `root`, complete or not at all; one that is there stays.
+
+    Args:
+        name: The folder's name.
+        kind: The dataset.
+        root: Where the folder goes.
+        scale: How many times the usual number of films to draw.
+    """
     folder = root / name
     if not folder.is_dir():
         root.mkdir(parents=True, exist_ok=True)
         temporary = root / f".{name}.{os.getpid()}"
         try:
-            kind.write_phantom(temporary)
+            kind.write_phantom(temporary, scale=scale)
             (temporary / PHANTOM_MARK).write_text("These films were drawn by Osteomark; they show no patient.\n")
             os.replace(temporary, folder)
         finally:

@@ -195,7 +195,7 @@ def work(connection: Connection, slot: Slot, context: Context) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if slot.device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = slot.device  # before torch is imported
-    _limit_threads(slot.threads)
+    limit_threads(slot.threads)
     if sys.platform == "linux":  # loaders fork, as in any other process; spawned ones would pickle the whole trainer
         multiprocessing.set_start_method("fork", force=True)
     while True:
@@ -223,7 +223,8 @@ def _run_job(job: Job, context: Context, connection: Connection) -> RunRecord:
         return RunStore(context.store).write(record)
 
 
-def _limit_threads(threads: int) -> None:
+def limit_threads(threads: int) -> None:
+    """Let the libraries of this process and of its children use so many threads each."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
     import cv2
     import torch

@@ -26,7 +26,8 @@ def write_facts(store: Path, runs: Iterable[RunRecord], plugins: Sequence[Path |
         plugins: Files with methods from outside the repository.
 
     Returns:
-        The written `facts.json`: `datasets` by name, each with its `protocols`, and `methods` by variant, each with its
+        The written `facts.json`: `datasets` by name, each with its `protocols`, the name of the `default` one and
+        the `readers` behind each truth, and `methods` by variant, each with its
         paper and its own hyper-parameters. A dataset or variant that is not found any more is left out.
     """
     cells = [run.cell for run in runs]
@@ -41,8 +42,15 @@ def write_facts(store: Path, runs: Iterable[RunRecord], plugins: Sequence[Path |
 
 
 def _dataset(data: type[LandmarkDataModule]) -> dict[str, Any]:
-    protocols = {protocol.name: asdict(protocol) for protocol in data.protocols}
-    return {"title": data.title, "landmarks": len(data.schema), "protocols": protocols}
+    return {
+        "title": data.title,
+        "landmarks": len(data.schema),
+        "patient_rule": data.patient_rule,
+        "groups": [[group, list(members)] for group, members in data.schema.groups.items()],
+        "protocols": {protocol.name: asdict(protocol) for protocol in data.protocols},
+        "default": data.protocols[0].name,
+        "readers": dict(data.readers),
+    }
 
 
 def _methods(variants: set[str], plugins: Sequence[Path | str]) -> dict[str, Any]:

@@ -5,11 +5,13 @@ with one configuration (hyper-parameters and budget) under one protocol on the s
 
 * the cases of all folds are pooled, then a metric is reduced once: a fold is no unit of its own;
 * several seeds are averaged: the value is the mean of the seeds' values, `sd_seeds` their sample standard deviation;
-* `low` and `high` are the 95 % percentile bootstrap interval over cases: cases are drawn with replacement, the same
-  draw for every seed, metric and column, and the seeds' values averaged within each draw;
+* `low` and `high` are the 95 % percentile bootstrap interval: patients, where it is known whose films they are, else
+  cases are drawn with replacement, the same draw for every seed, metric and column, and the seeds' values averaged
+  within each draw, see `benchmark.resampling`;
 * seeds that lack a fold the others have are left out: the largest set of folds that any seed has counts, with every
   seed that has all of it. `folds_done` of `folds_expected` tells an incomplete group;
-* named test sets are scored one by one and never averaged.
+* named test sets are scored one by one and never averaged;
+* every score is also given on the test cases that no known leak touches, see `benchmark.leak_free`.
 """
 
 from __future__ import annotations
@@ -17,25 +19,24 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from scipy.stats import bootstrap
 from torch import Tensor
 
 import datamodules
 import metrics
+from benchmark import leak_free
 from benchmark.cell import Cell
 from benchmark.facts import write_facts
 from benchmark.predicted import CaseSet, pool, read_predictions
+from benchmark.resampling import interval, patients_of
 from benchmark.store import CARDS, PREDICTIONS, SCORES, VALIDATION, RunRecord, RunStore, write_atomically
 from datamodules.base import LandmarkDataModule
 from metrics.base import Anatomy, Cases, LandmarkMetric
@@ -43,18 +44,14 @@ from metrics.base import Anatomy, Cases, LandmarkMetric
 FIRST = ("radial_error", "sdr")
 """The metrics that open a leaderboard; the first column of the first ranks it. The others follow by name, last those
 that not every run has."""
-RESAMPLES = 1000
-CONFIDENCE = 0.95
-SEED = 0
 CACHE = ".scores.json"
-BATCH_ELEMENTS = 2_000_000
 COLUMNS = (
     *("dataset", "protocol", "content", "test_set", "variant", "method", "config", "budget", "seeds", "folds"),
     *("folds_done", "folds_expected", "cases", "metric", "column", "title", "unit", "higher_is_better"),
-    *("value", "low", "high", "sd_seeds", "reason"),
+    *("value", "low", "high", "sd_seeds", *leak_free.COLUMNS, "reason"),
 )
 
-COUNTS = ("folds_done", "folds_expected", "cases")
+COUNTS = ("folds_done", "folds_expected", "cases", "cases_leak_free")
 
 logger = logging.getLogger(__name__)
 
@@ -174,43 +171,6 @@ def applicable(anatomy: Anatomy) -> dict[str, LandmarkMetric]:
     return {name: found[name](anatomy) for name in order if not found[name].unsupported(anatomy)}
 
 
-def interval(
-    metric: LandmarkMetric, terms: Float[Tensor, "seed case term"], resamples: int = RESAMPLES
-) -> dict[str, tuple[float, float]]:
-    """Give the percentile bootstrap interval over cases of each column's mean over seeds.
-
-    Args:
-        metric: Whose `reduce` summarises the terms.
-        terms: The metric's terms of the same cases for each seed.
-        resamples: Number of draws of as many cases as there are, with replacement.
-
-    Returns:
-        Column to (low, high); NaN where there is only one case.
-    """
-    columns, count = list(metric.columns()), terms.shape[1]
-    if count < 2:
-        return dict.fromkeys(columns, (float("nan"), float("nan")))
-
-    def statistic(draw: np.ndarray, axis: int = -1) -> np.ndarray:
-        del axis
-        reduced = metric.reduce(terms[:, torch.from_numpy(draw.astype(np.int64))])
-        return torch.stack([reduced[column].double().mean(0) for column in columns]).numpy()
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of resamples in which a metric applies to no case: they do not count
-        resampled = bootstrap(
-            (np.arange(count),),
-            statistic,
-            vectorized=True,
-            n_resamples=resamples,
-            batch=max(1, BATCH_ELEMENTS // terms.numel()),
-            method="percentile",
-            rng=np.random.default_rng(SEED),
-        ).bootstrap_distribution
-        low, high = np.nanquantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=-1).tolist()
-    return dict(zip(columns, zip(low, high, strict=True), strict=True))
-
-
 def _rows_or_reason(group: Group) -> list[Row]:
     try:
         return _rows(group)
@@ -228,27 +188,33 @@ def _rows(group: Group) -> list[Row]:
     for folds in group.comparable.values():
         tables = [read_predictions(run.folder / PREDICTIONS, anatomy.names) for run in folds.values()]
         for run, table in zip(folds.values(), tables, strict=True):
-            _write_case_scores(run.folder, table, found)
+            _write_case_scores(run, table, found)
         for name in sorted({name for table in tables for name in table}):
             pooled.setdefault(name, []).append(pool(table[name] for table in tables if name in table))
-    rows = [row for name, seeds in pooled.items() for row in _test_set_rows(found, seeds, {"test_set": name})]
+    rows = [row for name, seeds in pooled.items() for row in _test_set_rows(group, found, seeds, {"test_set": name})]
     missing = {name: kind.unsupported(anatomy) for name, kind in metrics.discover().items() if name not in found}
     rows += [{"test_set": t, "metric": m, "reason": reason} for t in pooled for m, reason in missing.items()]
     identity = _identity(group)
     return [identity | row for row in rows]
 
 
-def _test_set_rows(found: Mapping[str, LandmarkMetric], seeds: Sequence[CaseSet], common: Row) -> list[Row]:
+def _test_set_rows(
+    group: Group, found: Mapping[str, LandmarkMetric], seeds: Sequence[CaseSet], common: Row
+) -> list[Row]:
     """Score one test set of all seeds; the seeds' cases must be the same."""
     if len({test_set.names for test_set in seeds}) > 1:
         raise ValueError(f"the seeds were tested on different cases of {common['test_set']}; run them again.")
+    cell, data = group.runs[0].cell, _dataset(group.runs[0].cell.dataset)
+    kept = leak_free.leak_free_cases(data, cell.protocol, seeds[0].names)
+    patients = patients_of(data, [run.folder / PREDICTIONS for run in group.runs], seeds[0].names)
     rows = []
     for name, metric in _scorable(found, *(test_set.cases for test_set in seeds)).items():
         terms = torch.stack([metric.terms(test_set.cases) for test_set in seeds])
-        limits, reduced = interval(metric, terms), metric.reduce(terms)
+        values = _values(metric, terms, patients)
+        clean = _leak_free(metric, terms, patients, kept, values)
         for column, description in metric.columns().items():
             described = {"metric": name, "column": column, "cases": terms.shape[1], **description._asdict()}
-            rows.append(common | described | _value(reduced[column].double(), limits[column]))
+            rows.append(common | described | values[column] | clean.get(column, {}))
     unit = next(iter(found.values())).anatomy.unit
     return sorted(rows, key=lambda row: row["unit"] in {"px", "mm"} - {unit})  # the protocol's unit goes first
 
@@ -256,6 +222,27 @@ def _test_set_rows(found: Mapping[str, LandmarkMetric], seeds: Sequence[CaseSet]
 def _scorable(found: Mapping[str, LandmarkMetric], *cases: Cases) -> dict[str, LandmarkMetric]:
     """Leave out the metrics for which a run lacks something: a covariance, or predictions of its validation cases."""
     return {name: metric for name, metric in found.items() if not any(map(metric.lacks, cases))}
+
+
+def _values(metric: LandmarkMetric, terms: Float[Tensor, "seed case term"], patients: Sequence[str]) -> dict[str, Row]:
+    """Each column's value over the given cases, with its interval."""
+    limits, reduced = interval(metric, terms, patients), metric.reduce(terms)
+    return {column: _value(reduced[column].double(), limits[column]) for column in limits}
+
+
+def _leak_free(
+    metric: LandmarkMetric,
+    terms: Float[Tensor, "seed case term"],
+    patients: Sequence[str],
+    kept: Sequence[int] | None,
+    values: dict[str, Row],
+) -> dict[str, Row]:
+    """Each column's value over the cases without a leak; nothing where they are not known or there is none."""
+    if not kept:
+        return {}
+    if len(kept) < terms.shape[1]:
+        values = _values(metric, terms[:, list(kept)], [patients[case] for case in kept] if patients else ())
+    return {column: leak_free.described(value, len(kept)) for column, value in values.items()}
 
 
 def _value(seeds: Float[Tensor, " seed"], limits: tuple[float, float]) -> Row:
@@ -292,17 +279,19 @@ def _expected_folds(cell: Cell) -> tuple[str, ...]:
         return ()
 
 
-def _write_case_scores(folder: Path, test_sets: Mapping[str, CaseSet], found: Mapping[str, LandmarkMetric]) -> None:
-    """Write each column's value on every single case as `scores.parquet`."""
+def _write_case_scores(run: RunRecord, test_sets: Mapping[str, CaseSet], found: Mapping[str, LandmarkMetric]) -> None:
+    """Write each column's value on every single case, and its patient where known, as `scores.parquet`."""
     parts = []
     for test_set, (names, cases) in test_sets.items():
+        patients = patients_of(_dataset(run.cell.dataset), [run.folder / PREDICTIONS], names) or None
         for metric in _scorable(found, cases).values():
             reduced = metric.reduce(metric.terms(cases)[:, None])
             for column, values in reduced.items():
                 part = {"test_set": test_set, "case": names, "column": column, "value": values.double().numpy()}
-                parts.append(pd.DataFrame(part))
+                parts.append(pd.DataFrame(part | {"patient": patients}))
     frame = pd.concat(parts, ignore_index=True)
-    write_atomically(folder / SCORES, lambda path: frame.to_parquet(path, index=False))
+    frame = frame.astype({"patient": "str"})
+    write_atomically(run.folder / SCORES, lambda path: frame.to_parquet(path, index=False))
 
 
 def _dataset(name: str) -> type[LandmarkDataModule]:
@@ -321,14 +310,17 @@ def _content_key(group: Group) -> str:
         digest.update(f"{replace(run, folder=Path())}{stamps}".encode())
     cell = group.runs[0].cell
     if _expected_folds(cell):
-        digest.update(f"{anatomy_of(cell.dataset, cell.protocol)}{_expected_folds(cell)}".encode())
+        data = _dataset(cell.dataset)
+        leaks = f"{data.find_protocol(cell.protocol).leaks}{data.repeats}{data.patient_rule}"
+        digest.update(f"{anatomy_of(cell.dataset, cell.protocol)}{_expected_folds(cell)}{leaks}".encode())
     return digest.hexdigest()[:16]
 
 
 @cache
 def _sources() -> str:
     here = Path(__file__).parent
-    files = [here / "score.py", here / "predicted.py", *sorted(Path(metrics.__file__).parent.glob("*.py"))]
+    own = (here / name for name in ("score.py", "predicted.py", "resampling.py", "leak_free.py"))
+    files = [*own, *sorted(Path(metrics.__file__).parent.glob("*.py"))]
     return "".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
 
 

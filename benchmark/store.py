@@ -53,6 +53,7 @@ class RunRecord:
         test_sets: Name -> number of cases.
         badges: What a reader must know beside the numbers: leaks, oracle crops.
         weights: The pre-trained weights the run started from.
+        human: The predictions are what a person marked: shown beside methods, never ranked, tested or published.
         folder: Where the run lies; not part of the file.
     """
 
@@ -79,6 +80,7 @@ class RunRecord:
     test_sets: dict[str, int] = field(default_factory=dict)
     badges: tuple[str, ...] = ()
     weights: str = "none"
+    human: bool = False
     folder: Path = Path()
 
     @property

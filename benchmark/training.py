@@ -114,7 +114,7 @@ def run_cell(cell: Cell, context: Context, report: Report = lambda progress: Non
     record = RunRecord("failed", cell, data.fingerprint, started, started, versions=measure.versions())
     record = replace(record, content=data.content, commit=measure.commit(), device=measure.device_name())
     try:
-        with _quiet():
+        with quiet():
             record = _run(record, data, context, report)
     except Exception as error:  # whatever a plugin raises belongs into its record
         told = data.redact(traceback.format_exc())
@@ -301,7 +301,7 @@ def _films(folder: Path | None) -> FilmCache:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep Lightning's advice to itself: what it says of a run is decided by the benchmark."""
     talkers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [talker.level for talker in talkers]

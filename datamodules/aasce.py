@@ -82,12 +82,13 @@ labels/test/    the same four
         normalizer=("T1-TL", "L3-BL"),
     )
     protocols = (
-        Protocol("official", "The challenge's 481 training and 128 test films.", caveats=(_LEAK_BADGE,)),
+        Protocol("official", "The challenge's 481 training and 128 test films.", caveats=(_LEAK_BADGE,), leaks="films"),
         Protocol("leak-free", "Official, without the 15 test films that also stand in training: 113 test films."),
         Protocol(
             "consistent",
             "431 of the official training films train and 50 test, drawn once for everybody.",
             caveats=("patients in both training and test",),
+            leaks="patients",
         ),
         Protocol(
             "5-fold",
@@ -96,6 +97,10 @@ labels/test/    the same four
         ),
     )
     radii = (10.0, 20.0, 30.0, 40.0)
+    repeats = LEAKED
+    patient_rule = (
+        "Films whose names hold the same session number count as one patient, and so do all that have none (`coronal`)."
+    )
     folders: ClassVar[tuple[str, ...]] = ("aasce", "boostnet_labeldata")
     phantom_films = 64
 
@@ -133,11 +138,16 @@ labels/test/    the same four
         return (_split("main", train, test),)
 
     @classmethod
-    def write_phantom(cls, root: Path, seed: int = 0) -> None:
+    def patient_of(cls, case: str) -> str:
+        """Return the session number in a film's name."""
+        return _patient(case)
+
+    @classmethod
+    def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
         """Write 48 training and 16 test films of 512 px height."""
         from datamodules.phantom.spine import write_aasce
 
-        write_aasce(root, train=48, test=16, seed=seed)
+        write_aasce(root, train=48 * scale, test=16 * scale, seed=seed)
 
     @cached_property
     def _labels(self) -> Mapping[str, _Label]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,7 +26,9 @@ from datamodules.components.schema import LandmarkSchema
 from datamodules.components.transforms import (
     Augmentation,
     Box,
+    FilmChange,
     InputSpec,
+    compose_affines,
     invert_affine,
     landmark_box,
     to_image_affine,
@@ -92,10 +95,18 @@ class LandmarkDataModule(LightningDataModule, ABC):
     """How many phantom films the quick matrix writes."""
     home: ClassVar[Path | None] = None
     """The folder, where the dataset itself says it (a card does)."""
+    patient_rule: ClassVar[str] = ""
+    """A sentence that says how films of one patient are known; empty where nothing tells whose films they are."""
     private: ClassVar[bool] = False
     """Whether nothing may be shown of it but hashed case names and numbers."""
+    repeats: ClassVar[re.Pattern[str] | None] = None
+    """Found in the name of every test film that shows what a training film or an earlier test film shows, too."""
+    readers: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Truth -> the readers whose mean it is, where readers are published apart; each one's own points are a truth."""
     facts_key: ClassVar[str] = ""
     """What else belongs to the content's hash: facts that a user can change without changing code."""
+    change: Callable[[Case], FilmChange] | None
+    """What is done to every film before it is cropped and resized; None, and so nothing, unless set."""
 
     def __init__(
         self,
@@ -115,6 +126,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
             raise DataError(f"{self.protocol.name} has no split {self.split_name!r}; its splits are {known}.")
         self.allow_missing = allow_missing
         self.films = FilmCache(None if cache is None else Path(cache))
+        self.change = None
         self.configure(InputSpec(size=(256, 128)), batch_size=1)
 
     @abstractmethod
@@ -131,8 +143,8 @@ class LandmarkDataModule(LightningDataModule, ABC):
 
     @classmethod
     @abstractmethod
-    def write_phantom(cls, root: Path, seed: int = 0) -> None:
-        """Write a small phantom of this dataset in its true on-disk layout."""
+    def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
+        """Write a small phantom of this dataset in its true on-disk layout, or one of `scale` times as many films."""
 
     @classmethod
     def find_protocol(cls, name: str) -> Protocol:
@@ -145,6 +157,27 @@ class LandmarkDataModule(LightningDataModule, ABC):
         if name and name not in found:
             raise DataError(f"there is no protocol {name!r}; choose one of {', '.join(found)}.")
         return found[name] if name else cls.protocols[0]
+
+    @classmethod
+    def patient_of(cls, case: str) -> str:
+        """Return the patient that a case's name tells; empty where the name does not tell it.
+
+        Stored predictions are scored by it without the films.
+        """
+        return ""
+
+    @final
+    def first_films(self, cases: Iterable[str]) -> dict[str, str]:
+        """Return the first case of each case's patient, which names the patient without naming it; see `patient_rule`.
+
+        Returns:
+            Nothing where patients are not known.
+        """
+        present = self.inventory.cases
+        first: dict[str, str] = {}
+        for name in sorted(present):
+            first.setdefault(present[name].patient, name)
+        return {case: first[present[case].patient] for case in cases} if self.patient_rule else {}
 
     @property
     def place(self) -> str:
@@ -267,21 +300,23 @@ class LandmarkDataModule(LightningDataModule, ABC):
     def sample(self, name: str, augment: Augmentation | None = None) -> Sample:
         """Return a case in network pixels, augmented if asked.
 
+        Where `change` is set, the film is changed before everything else, and an oracle crop follows the points to
+        where it moves them. `to_image` leads back to the film as it is stored all the same.
+
         Raises:
             DataError: The film cannot be decoded.
         """
         case = self.inventory.cases[name]
-        height, width = case.size
-        margin = self.spec.oracle_crop
-        box = Box(0, 0, width, height) if margin is None else landmark_box(case.points, case.size, margin)
-        image = self.films.read(case.film, box, self.spec)
+        change = self.change(case) if self.change else None
+        box = self._box(case, change)
+        image = self.films.read(case.film, box, self.spec, change)
         to_image = to_image_affine(box, self.spec)
+        if change is not None:
+            to_image = compose_affines(change.to_original, to_image)
         points = transform_points(invert_affine(to_image), case.points)
         if augment is not None:
             image, points, back = augment(image, points)
-            to_image = np.concatenate(
-                [to_image[:, :2] @ back[:, :2], to_image[:, :2] @ back[:, 2:] + to_image[:, 2:]], axis=1
-            )
+            to_image = compose_affines(to_image, back)
         return Sample(
             name,
             torch.from_numpy(np.ascontiguousarray(image))[None],
@@ -290,6 +325,15 @@ class LandmarkDataModule(LightningDataModule, ABC):
             torch.tensor(case.spacing, dtype=torch.float32),
             torch.from_numpy(to_image).float(),
         )
+
+    def _box(self, case: Case, change: FilmChange | None) -> Box:
+        """Return the part of the film, changed where it is, that the method is shown."""
+        height, width = case.size
+        if self.spec.oracle_crop is None:
+            return Box(0, 0, width, height)
+        back = change and invert_affine(change.to_original)
+        points = case.points if back is None else transform_points(back, case.points)
+        return landmark_box(points, case.size, self.spec.oracle_crop)
 
     @final
     def train_samples(self) -> list[Sample]:
@@ -308,6 +352,10 @@ class LandmarkDataModule(LightningDataModule, ABC):
     def predict_dataloader(self) -> list[DataLoader[Sample]]:
         """Return one loader per test set, in the split's order."""
         return [self._loader(cases) for cases in self.split.tests.values()]
+
+    def case_dataloader(self, cases: Sequence[str]) -> DataLoader[Sample]:
+        """Return a loader of any cases, in their order."""
+        return self._loader(cases)
 
     def _loader(
         self, cases: Sequence[str], augment: Augmentation | None = None, *, shuffle: bool = False

@@ -27,8 +27,8 @@ LA/0001-F-037Y1.csv     11 lines x1,y1,x2,y2,label: L1 upper, L1 lower, ... L5 l
     schema = end_plate_schema(sacrum=True)
 
     @classmethod
-    def write_phantom(cls, root: Path, seed: int = 0) -> None:
+    def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
         """Write the lateral films of 48 patients, 512 px high."""
         from datamodules.phantom.lumbar_files import write_buu
 
-        write_buu(root, cls.phantom_films, seed, views=("LA",))
+        write_buu(root, cls.phantom_films * scale, seed, views=("LA",))

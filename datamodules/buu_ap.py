@@ -24,8 +24,8 @@ AP/0001-F-037Y0.csv     10 lines x1,y1,x2,y2,label: L1 upper, L1 lower, ... L5 l
     schema = end_plate_schema(sacrum=False)
 
     @classmethod
-    def write_phantom(cls, root: Path, seed: int = 0) -> None:
+    def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
         """Write the AP films of 48 patients, 512 px high."""
         from datamodules.phantom.lumbar_files import write_buu
 
-        write_buu(root, cls.phantom_films, seed, views=("AP",))
+        write_buu(root, cls.phantom_films * scale, seed, views=("AP",))

@@ -73,10 +73,12 @@ landmarks.csv                            one line per film under a header:
             "published",
             _RULE + "drawn at random by film, as in the paper.",
             caveats=("patients in both training and test",),
+            leaks="patients",
         ),
         Protocol("patients", _RULE + "whole patients at a time."),
     )
     radii = (2.0, 4.0, 8.0, 16.0)
+    patient_rule = "The table names the patient of each film; a film without one counts as a patient of its own."
     folders: ClassVar[tuple[str, ...]] = ("cervical", "cervical_lateral")
     phantom_films = 48
 
@@ -103,11 +105,11 @@ landmarks.csv                            one line per film under a header:
         return (Split("main", train, val, tests),)
 
     @classmethod
-    def write_phantom(cls, root: Path, seed: int = 0) -> None:
+    def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
         """Write 24 patients: 24 neutral films, 12 in extension and 12 in flexion, of 512 px height."""
         from datamodules.phantom.cervical import write_cervical
 
-        write_cervical(root, {"LC": 24, "LCE": 12, "LCF": 12}, cls.schema.names, seed=seed)
+        write_cervical(root, {"LC": 24 * scale, "LCE": 12 * scale, "LCF": 12 * scale}, cls.schema.names, seed=seed)
 
     @cached_property
     def _rows(self) -> Mapping[str, PointRow]:

@@ -113,11 +113,11 @@ cv_reduced/set{1,2,3}/{train,test}.txt   the same for the reduced protocol (opti
         return tuple(splits)
 
     @classmethod
-    def write_phantom(cls, root: Path, seed: int = 0) -> None:
+    def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
         """Write 24 films of 512 px height in three folds."""
         from datamodules.phantom.hand import write_hand
 
-        write_hand(root, films=24, seed=seed)
+        write_hand(root, films=cls.phantom_films * scale, seed=seed)
 
     @cached_property
     def _rows(self) -> Mapping[str, tuple[int, Float[np.ndarray, "37 2"]]]:

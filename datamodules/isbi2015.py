@@ -6,6 +6,7 @@ the original archive, by 8 lines of class labels, which are not read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +28,6 @@ CLASS_LINES = 8
 FAR_APART = 15.0
 """Millimetres between the two readers that make a landmark odd; 2.15 mm is the mean."""
 SETS = {"TrainingData": range(1, 151), "Test1Data": range(151, 301), "Test2Data": range(301, 401)}
-READERS = {"mean": ("senior", "junior"), "senior": ("senior",), "junior": ("junior",)}
 
 # Pairs of numbers that show one radiograph: training and test1, then two within test1.
 TRAIN_TEST1 = (
@@ -36,6 +36,7 @@ TRAIN_TEST1 = (
     (144, 173),
 )
 WITHIN_TEST1 = ((159, 278), (188, 294), (196, 277))
+REPEATED = re.compile(f"^({'|'.join(str(second) for _, second in (*TRAIN_TEST1, *WITHIN_TEST1))})$")
 
 _TRAIN_TEST1_BADGE = "20 of 150 test1 films also in training"
 _WITHIN_TEST1_BADGE = "3 films twice in test1"
@@ -82,6 +83,7 @@ AnnotationsByMD/400_junior/001.txt ... 400.txt
             unit="mm",
             truth="mean",
             caveats=(_TRAIN_TEST1_BADGE, _WITHIN_TEST1_BADGE),
+            leaks="films",
         ),
         Protocol(
             "official-senior",
@@ -89,6 +91,7 @@ AnnotationsByMD/400_junior/001.txt ... 400.txt
             unit="mm",
             truth="senior",
             caveats=(_TRAIN_TEST1_BADGE, _WITHIN_TEST1_BADGE),
+            leaks="films",
         ),
         Protocol(
             "official-junior",
@@ -96,6 +99,7 @@ AnnotationsByMD/400_junior/001.txt ... 400.txt
             unit="mm",
             truth="junior",
             caveats=(_TRAIN_TEST1_BADGE, _WITHIN_TEST1_BADGE),
+            leaks="films",
         ),
         Protocol(
             "leak-free",
@@ -112,6 +116,9 @@ AnnotationsByMD/400_junior/001.txt ... 400.txt
         ),
     )
     radii = (2.0, 2.5, 3.0, 4.0)
+    repeats = REPEATED
+    patient_rule = "Patients are not published; films that show the same radiograph count as one patient."
+    readers: ClassVar = {"mean": ("senior", "junior"), "senior": ("senior",), "junior": ("junior",)}
     folders: ClassVar[tuple[str, ...]] = ("isbi2015", "isbi_ceph")
     phantom_films = 50
 
@@ -147,15 +154,20 @@ AnnotationsByMD/400_junior/001.txt ... 400.txt
                 for name, (rest, fold) in zip(self.protocol.splits, folds, strict=True)
             )
         if self.protocol.name == "leak-free":
-            test1 = [name for name in test1 if _patient(name) == name]
+            test1 = [name for name in test1 if not REPEATED.search(name)]
         return (_split("main", train, {"test1": tuple(test1), "test2": tuple(test2)}),)
 
     @classmethod
-    def write_phantom(cls, root: Path, seed: int = 0) -> None:
+    def patient_of(cls, case: str) -> str:
+        """Return the first film that shows the same radiograph."""
+        return _patient(case)
+
+    @classmethod
+    def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
         """Write 32 training, 10 test1 and 8 test2 films of 480 px height."""
         from datamodules.phantom.skull import write_isbi
 
-        write_isbi(root, train=32, test1=10, test2=8, seed=seed)
+        write_isbi(root, train=32 * scale, test1=10 * scale, test2=8 * scale, seed=seed)
 
     @cached_property
     def _films(self) -> Mapping[str, Path]:
@@ -178,7 +190,7 @@ AnnotationsByMD/400_junior/001.txt ... 400.txt
         return paths
 
     def _label_files(self, name: str) -> list[Path]:
-        readers = READERS[self.protocol.truth]
+        readers = self.readers[self.protocol.truth]
         return [self.root / "AnnotationsByMD" / f"400_{reader}" / f"{name}.txt" for reader in readers]
 
     def _notes(self, sizes: Mapping[str, tuple[int, int]]) -> tuple[str, ...]:

@@ -51,6 +51,7 @@ nhanes2/    (or {", ".join(NHANES2.folders[1:])})
         Protocol("cross-source", "All films of one source train, all of the other test.", splits=tuple(CROSSINGS)),
     )
     radii = (10.0, 20.0, 30.0, 40.0)
+    patient_rule = "The number at the start of a film's name is its patient's, and NHANES II has one film a patient."
     folders: ClassVar[tuple[str, ...]] = ("lumbar",)
     phantom_films = 60
 
@@ -83,12 +84,12 @@ nhanes2/    (or {", ".join(NHANES2.folders[1:])})
         return (Split("main", drawn["train"], drawn["val"], {"test": drawn["test"]}),)
 
     @classmethod
-    def write_phantom(cls, root: Path, seed: int = 0) -> None:
+    def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
         """Write 40 films of BUU-LSPINE and 20 of NHANES II."""
         from datamodules.phantom.lumbar_files import write_buu, write_nhanes2
 
-        write_buu(root / "buu", 40, seed, views=("LA",))
-        write_nhanes2(root / "nhanes2", nh2=2, tif8=2, jpg=16, seed=seed + 1)
+        write_buu(root / "buu", 40 * scale, seed, views=("LA",))
+        write_nhanes2(root / "nhanes2", nh2=2 * scale, tif8=2 * scale, jpg=16 * scale, seed=seed + 1)
 
     @cached_property
     def _sources(self) -> Mapping[str, BUU | NHANES2]:

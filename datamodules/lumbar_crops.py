@@ -24,8 +24,8 @@ class LumbarCrops(VertebraCrops):
     phantom_films = 200
 
     @classmethod
-    def write_phantom(cls, root: Path, seed: int = 0) -> None:
+    def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
         """Write 40 patients of five crops, cut from films of 512 px height."""
         from datamodules.phantom.vertebra_crops import write_lumbar_crops
 
-        write_lumbar_crops(root, 40, cls.schema.names, seed=seed)
+        write_lumbar_crops(root, 40 * scale, cls.schema.names, seed=seed)

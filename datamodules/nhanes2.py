@@ -57,6 +57,7 @@ points/<film>.csv   11 lines x1,y1,x2,y2: L1 upper, L1 lower, ... L5 lower, S1 u
         Protocol("5-fold", "Five folds of all films.", splits=tuple(f"fold{i}" for i in range(1, 6)), unit="mm"),
     )
     radii = (1.5, 2.0, 3.0, 4.0)
+    patient_rule = "Every film is of another patient, whose number is its name."
     folders: ClassVar[tuple[str, ...]] = ("nhanes2", "nhanes_ii", "nhanes")
     phantom_films = 24
 
@@ -82,11 +83,16 @@ points/<film>.csv   11 lines x1,y1,x2,y2: L1 upper, L1 lower, ... L5 lower, S1 u
         return (self._split("main", *hold_out(self.stems, self.patients, _TEST_SHARE)),)
 
     @classmethod
-    def write_phantom(cls, root: Path, seed: int = 0) -> None:
+    def patient_of(cls, case: str) -> str:
+        """Return the film's name, which is its patient's number."""
+        return case
+
+    @classmethod
+    def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
         """Write 24 films: 4 of nh2 at full size, 4 of tif8 and 16 jpg at a quarter of it."""
         from datamodules.phantom.lumbar_files import write_nhanes2
 
-        write_nhanes2(root, nh2=4, tif8=4, jpg=cls.phantom_films - 8, seed=seed, height=FRAME[0] // 4)
+        write_nhanes2(root, nh2=4, tif8=4, jpg=cls.phantom_films * scale - 8, seed=seed, height=FRAME[0] // 4)
 
     @cached_property
     def stems(self) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from datamodules.components.protocols import Split
 
 BADGE = "private data"
 _EXAMPLE = Card.load(Path(__file__).parent / "phantom" / "private.yaml")
-_FACTS = ("title", "licence", "obtain", "layout", "schema", "protocols", "radii")
+_FACTS = ("title", "licence", "obtain", "layout", "schema", "protocols", "radii", "patient_rule")
 
 
 def facts_of(card: Card) -> dict[str, Any]:
@@ -41,6 +41,7 @@ def facts_of(card: Card) -> dict[str, Any]:
         "schema": schema,
         "protocols": tuple(_protocol(name, rule, card) for name, rule in card.rules.items()),
         "radii": tuple(sorted(card.radii)) or (RADII_MM if card.spacing else RADII_PX),
+        "patient_rule": _patient_rule(card),
         "private": hidden,
         "home": card.folder,
         "facts_key": str(schema),
@@ -80,6 +81,10 @@ def _protocol(name: str, rule: Rule, card: Card) -> Protocol:
     return Protocol(name, _description(rule, card), split_names(rule), unit, "card", caveats)  # type: ignore[arg-type]
 
 
+def _patient_rule(card: Card) -> str:
+    return "The card says which films show one patient." if card.patient else ""
+
+
 def _description(rule: Rule, card: Card) -> str:
     patients = "whole patients at a time" if card.patient else "every film a patient of its own"
     stratified = ", stratified" if rule.stratify else ""
@@ -106,6 +111,7 @@ class Private(LandmarkDataModule):
     schema = _EXAMPLE.schema
     protocols = tuple(_protocol(name, rule, _EXAMPLE) for name, rule in _EXAMPLE.rules.items())
     radii = _EXAMPLE.radii
+    patient_rule = _patient_rule(_EXAMPLE)
     phantom_films = 24
 
     @property
@@ -145,11 +151,11 @@ class Private(LandmarkDataModule):
             return self._split()
 
     @classmethod
-    def write_phantom(cls, root: Path, seed: int = 0) -> None:
+    def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
         """Write 24 films as DICOM with their table and card."""
         from datamodules.phantom.card_formats import write_private
 
-        write_private(root, films=cls.phantom_films, seed=seed)
+        write_private(root, films=cls.phantom_films * scale, seed=seed)
 
     def own_names(self) -> dict[str, str]:
         """Return each case's name as it is shown to the film's path in the folder: for the owner's eyes."""

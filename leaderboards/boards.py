@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import fmean, median
 from typing import Any, Literal, NamedTuple
 
 from benchmark.store import RunRecord
+from leaderboards.stats import Comparison
 
 FLOOR = "mean_shape"
 """The variant that every method must beat: it never looks at the image."""
 BETTER = {"True": True, "False": False}
 """How `higher_is_better` stands in a CSV file; an empty field means neither."""
-Status = Literal["done", "incomplete", "unscored", "unsupported", "failed", "reported"]
+Status = Literal["done", "incomplete", "unscored", "unsupported", "failed", "human", "reported"]
 
 
 class Column(NamedTuple):
@@ -48,6 +50,9 @@ class Score(NamedTuple):
         high: Upper end.
         sd_seeds: Sample standard deviation over seeds, NaN for a single seed.
         reason: Why there is no value.
+        value_leak_free: The same on the test cases that no known leak touches; NaN where these are not known.
+        low_leak_free: Lower end of its interval.
+        high_leak_free: Upper end.
     """
 
     value: float
@@ -55,6 +60,9 @@ class Score(NamedTuple):
     high: float = math.nan
     sd_seeds: float = math.nan
     reason: str = ""
+    value_leak_free: float = math.nan
+    low_leak_free: float = math.nan
+    high_leak_free: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class Row:
     """One line of a leaderboard.
 
     Args:
-        status: Only `done` rows are ranked.
+        status: Only `done` rows are ranked; `human` ones are what a person marked.
         variant: The method's variant.
         label: The variant, with the hyper-parameters that set it apart from its other rows.
         budget: How much training, in words.
@@ -72,6 +80,7 @@ class Row:
         seeds: The seeds that are averaged.
         folds: The folds whose cases are pooled.
         cases: How many these are.
+        cases_leak_free: How many of them no known leak touches; None where that is not known.
         paper: As cited.
         url: Of the paper.
         badges: What a reader must know beside the numbers.
@@ -91,6 +100,7 @@ class Row:
     seeds: tuple[str, ...] = ()
     folds: tuple[str, ...] = ()
     cases: int = 0
+    cases_leak_free: int | None = None
     paper: str = ""
     url: str = ""
     badges: tuple[str, ...] = ()
@@ -100,6 +110,11 @@ class Row:
     rank: int | None = None
 
     @property
+    def key(self) -> str:
+        """What tells a measured row from the others of its board."""
+        return f"{self.variant} {self.runs[0].cell.config}" if self.runs else self.label
+
+    @property
     def done(self) -> tuple[RunRecord, ...]:
         """The runs that finished."""
         return tuple(run for run in self.runs if run.status == "done")
@@ -107,7 +122,8 @@ class Row:
     @property
     def train_seconds(self) -> float | None:
         """Mean time of preparing and fitting, per run."""
-        times = [run.seconds.get("prepare", 0.0) + run.seconds.get("fit", 0.0) for run in self.done]
+        trained = [run for run in self.done if not run.human]
+        times = [run.seconds.get("prepare", 0.0) + run.seconds.get("fit", 0.0) for run in trained]
         return fmean(times) if times else None
 
     @property
@@ -135,6 +151,8 @@ class Board:
         columns: In order; the first one ranks.
         rows: Ranked ones first, then the unranked, then what papers report.
         absent: Metric to the reason why this dataset cannot have it.
+        patient_rule: A sentence that says how films of one patient are known; empty where they are not.
+        comparison: The ranked rows compared film by film; None where their runs have no case scores.
     """
 
     dataset: str
@@ -146,6 +164,8 @@ class Board:
     columns: tuple[Column, ...] = ()
     rows: tuple[Row, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
+    patient_rule: str = ""
+    comparison: Comparison | None = None
 
     @property
     def ranked(self) -> tuple[Row, ...]:
@@ -155,13 +175,30 @@ class Board:
     @property
     def measured(self) -> tuple[Row, ...]:
         """All rows of ours, ranked or not."""
-        return tuple(row for row in self.rows if row.status != "reported")
+        return tuple(row for row in self.rows if row.status not in {"human", "reported"})
+
+    @property
+    def leaked(self) -> bool:
+        """Whether some of these test films are known to stand in training or twice in the test set."""
+        return any(row.cases_leak_free is not None and row.cases_leak_free < row.cases for row in self.rows)
 
     @property
     def common_badges(self) -> tuple[str, ...]:
         """The badges that every ranked row has, said once instead of in each."""
         badges = [row.badges for row in self.ranked]
         return tuple(badge for badge in badges[0] if all(badge in others for others in badges)) if badges else ()
+
+    @cached_property
+    def compared(self) -> tuple[Row, ...]:
+        """The rows of `comparison`, in its order."""
+        rows = {row.key: row for row in self.ranked}
+        return tuple(rows[key] for key in self.comparison.rows) if self.comparison else ()
+
+    def tied_with(self, row: Row) -> tuple[Row, ...] | None:
+        """Return the rows that cannot be told from a row, best first; None where it was not tested."""
+        if self.comparison is None or not self.comparison.tested or row.key not in self.comparison.rows:
+            return None
+        return tuple(self.compared[other] for other in self.comparison.tied_with(self.comparison.rows.index(row.key)))
 
     @property
     def floor(self) -> Row | None:
@@ -179,20 +216,22 @@ def rank_rows(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
         columns: The board's; the first one ranks.
 
     Returns:
-        The rows in the order of display: by rank, then the unranked by status and name.
+        The rows in the order of display: by rank, then people, then the unranked by status and name.
     """
     rows = sorted(rows, key=lambda row: (row.status, row.label, row.budget))
     if not columns:
         return rows
     first = columns[0]
-    folds = max((row.folds for row in rows), key=len, default=())
+    folds = max((row.folds for row in rows if row.status != "human"), key=len, default=())
     scored = [row for row in rows if row.status == "done" and not math.isnan(row.value(first.name))]
     complete = [row for row in scored if row.folds == folds]
     complete.sort(key=lambda row: row.value(first.name), reverse=bool(first.higher_is_better))
     values = [row.value(first.name) for row in complete]
     ranked = [replace(row, rank=values.index(row.value(first.name)) + 1) for row in complete]
     other = [replace(row, status="incomplete") for row in scored if row.folds != folds]
-    return [*ranked, *other, *(row for row in rows if row not in scored)]
+    human = [row for row in rows if row.status == "human"]
+    placed = {id(row) for row in (*scored, *human)}
+    return [*ranked, *human, *other, *(row for row in rows if id(row) not in placed)]
 
 
 def mark_against_floor(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:

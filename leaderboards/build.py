@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
 
 from benchmark.store import write_atomically
+from leaderboards.boards import Board
+from leaderboards.comparisons import COMPARISONS, board_diagram, comparison_frame, diagram_name
+from leaderboards.exports import SCHEMA, page_json, schema_text
+from leaderboards.latex import page_tex
+from leaderboards.overall import average_ranks, overall_diagram, overall_name
 from leaderboards.pages import index_text, page_name, page_text
 from leaderboards.reader import read_boards
 from leaderboards.reported import Reported
@@ -19,7 +24,9 @@ __all__ = ["build", "show"]
 
 
 def build(store: Path | str, out: Path | str, reported: Sequence[Reported] | None = None) -> list[Path]:
-    """Write the overview, a Markdown page and a CSV file per dataset and protocol, and what the CSV's columns mean.
+    """Write the overview, per dataset and protocol a page as Markdown, CSV, JSON and LaTeX, and what its columns mean.
+
+    Beside them lie the pages' diagrams and a CSV file of all paired comparisons.
 
     Args:
         store: A run store that `osteomark score` went over.
@@ -33,14 +40,42 @@ def build(store: Path | str, out: Path | str, reported: Sequence[Reported] | Non
         FileNotFoundError: The store was not scored yet.
         ValueError: A `run.json` is damaged.
     """
+    return write_boards(read_boards(store, reported), out)
+
+
+def write_boards(boards: Sequence[Board], out: Path | str) -> list[Path]:
+    """Write boards that were read already; see `build`.
+
+    Args:
+        boards: All of a store's.
+        out: The folder to write to.
+    """
     folder = Path(out)
-    boards = read_boards(store, reported)
     paths = [_write(folder / "index.md", index_text(boards))]
     for name, group in groupby(boards, key=page_name):
         page = list(group)
         frame = pd.concat([board_frame(board).astype(object) for board in page], ignore_index=True)
-        paths += [_write(folder / f"{name}.md", page_text(page)), _write(folder / f"{name}.csv", _csv(frame))]
+        texts = {"md": page_text(page), "csv": _csv(frame), "json": page_json(page), "tex": page_tex(page)}
+        paths += [_write(folder / f"{name}.{suffix}", text) for suffix, text in texts.items()]
+        paths += [_write(folder / file, text) for file, text in _diagrams(page)]
+    paths += [_write(folder / file, text) for file, text in _overall_diagrams(boards)]
+    paths.append(_write(folder / SCHEMA, schema_text()))
+    paths.append(_write(folder / COMPARISONS, _csv(comparison_frame(boards))))
     return [*paths, _write(folder / COLUMNS, _csv(column_frame(boards)))]
+
+
+def _diagrams(page: Sequence[Board]) -> Iterator[tuple[str, str]]:
+    """Draw the critical-difference diagram of each board of a page."""
+    named_films = len({board.content for board in page}) > 1
+    for board in page:
+        if drawn := board_diagram(board):
+            yield diagram_name(board, page_name(board), named_films=named_films), drawn
+
+
+def _overall_diagrams(boards: Sequence[Board]) -> Iterator[tuple[str, str]]:
+    for ranks in average_ranks(boards):
+        if drawn := overall_diagram(ranks):
+            yield overall_name(ranks), drawn
 
 
 def _csv(frame: pd.DataFrame) -> str:

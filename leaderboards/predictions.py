@@ -14,7 +14,8 @@ COLUMNS = ("test_set", "case", "landmark", "x", "y")
 def publish_predictions(store: Path | str, out: Path | str) -> list[Path]:
     """Write every finished run's predicted points, in original pixels, without truth, spacing or film size.
 
-    Runs on private data are left out: where a good method puts its points is nearly the label.
+    Runs on private data are left out: where a good method puts its points is nearly the label. What people marked is
+    left out, too: it is the label.
 
     Whoever has the dataset can recompute every score from them; whoever has not learns no label.
 
@@ -27,7 +28,7 @@ def publish_predictions(store: Path | str, out: Path | str) -> list[Path]:
     """
     runs, paths = RunStore(store), []
     for run in runs.runs():
-        if run.status != "done" or PRIVATE in run.badges:
+        if run.status != "done" or run.human or PRIVATE in run.badges:
             continue
         cell = run.cell
         folder = Path(out) / cell.dataset / cell.protocol / cell.split

@@ -1,10 +1,11 @@
-"""Reads a scored run store into boards: `scores.csv`, `facts.json` and every `run.json`, nothing else."""
+"""Reads a scored run store into boards: `scores.csv`, `facts.json`, every `run.json` and its `scores.parquet`."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,19 @@ import pandas as pd
 
 from benchmark.cell import Cell
 from benchmark.store import RunRecord, RunStore
+from leaderboards.badges import gap_notes, reader_note, run_badges
 from leaderboards.boards import BETTER, Board, Column, Row, Score, Status, mark_against_floor, rank_rows
+from leaderboards.case_scores import CaseScores
 from leaderboards.reported import PARAMETERS, Reported, load_reported, own_numbers
 
 SCORES = "scores.csv"
 FACTS = "facts.json"
 PHANTOM = "phantom films"
 """The badge of runs on drawn films."""
-NUMBERS = ("folds_done", "folds_expected", "cases", "value", "low", "high", "sd_seeds")
+NUMBERS = (
+    *("folds_done", "folds_expected", "cases", "value", "low", "high", "sd_seeds"),
+    *("cases_leak_free", "value_leak_free", "low_leak_free", "high_leak_free"),
+)
 
 
 def read_boards(store: Path | str, reported: Sequence[Reported] | None = None) -> list[Board]:
@@ -58,19 +64,25 @@ class _Reader:
     Args:
         facts: The content of `facts.json`.
         reported: The papers' numbers.
+        case_scores: What the rows did on single films.
     """
 
     facts: Mapping[str, Any]
     reported: Sequence[Reported]
+    case_scores: CaseScores = field(default_factory=CaseScores)
 
     def page(self, key: tuple[str, str, str], runs: Sequence[RunRecord], scores: pd.DataFrame) -> list[Board]:
         """The boards of one dataset, protocol and content."""
         dataset, protocol, content = key
         here = scores[(scores[["dataset", "protocol", "content"]] == list(key)).all(axis=1)]
         known = self.facts["datasets"].get(dataset, {})
-        facts = known.get("protocols", {}).get(protocol, {})
+        facts = _protocol_facts(known, protocol)
         test_sets = sorted(set(here["test_set"]) - {""}) or [""]
-        boards = [Board(dataset, protocol, content, name, known.get("title", dataset), facts) for name in test_sets]
+        rule = known.get("patient_rule", "")
+        boards = [
+            Board(dataset, protocol, content, name, known.get("title", dataset), facts, patient_rule=rule)
+            for name in test_sets
+        ]
         return [self._filled(board, runs, here[here["test_set"].isin([board.test_set, ""])]) for board in boards]
 
     def _filled(self, board: Board, runs: Sequence[RunRecord], scores: pd.DataFrame) -> Board:
@@ -83,6 +95,7 @@ class _Reader:
         rows = [self._row(board, runs, labels[key], of_row.get(key)) for key, runs in groups.items()]
         ranked = mark_against_floor(rank_rows(rows, columns), columns)
         board = replace(board, columns=columns, rows=tuple(ranked), absent=_absent(scores))
+        board = replace(board, comparison=self.case_scores.compare(board))
         return replace(board, rows=(*ranked, *(_reported_row(row, board) for row in self._printed(board, runs))))
 
     def _printed(self, board: Board, runs: Sequence[RunRecord]) -> list[Reported]:
@@ -98,21 +111,27 @@ class _Reader:
         paper = method.get("paper", {})
         key = (board.dataset, board.protocol, board.test_set)
         drawn = any(PHANTOM in run.badges for run in runs)
+        printed = {} if drawn else own_numbers(self.reported, paper.get("reported", {}), variant, key)
         row = Row(
             _status(runs),
             variant,
             label,
             first.cell.budget.label,
-            reported={} if drawn else own_numbers(self.reported, paper.get("reported", {}), variant, key),
+            reported=printed,
             runs=tuple(runs),
             paper=" ".join(str(part) for part in (paper.get("authors"), paper.get("year")) if part),
             url=paper.get("url", ""),
-            badges=tuple(badge for badge in first.badges if badge not in board.facts.get("caveats", ())),
-            notes=_trouble(runs),
+            badges=run_badges(first, paper, board.facts.get("caveats", ()), self._beside(variant, key, printed)),
+            notes=_trouble(runs) if not first.human else _about_reader(first.cell, board),
             parameters=first.parameters.get("trainable"),
             settings=_settings(first.cell, method.get("hparams")),
         )
         return row if scores is None else _scored(row, scores)
+
+    def _beside(self, variant: str, key: tuple[str, str, str], printed: Mapping[str, float]) -> tuple[str, ...] | None:
+        """The badges of the papers' rows beside which a variant stands; None where it stands alone."""
+        rows = [row for row in self.reported if row.variant == variant and row[:3] == key]
+        return tuple(dict.fromkeys(badge for row in rows for badge in row.badges)) if printed else None
 
 
 def _run_order(run: RunRecord) -> tuple[Any, ...]:
@@ -159,7 +178,21 @@ def _settings(cell: Cell, own: Mapping[str, Any] | None) -> tuple[str, ...]:
     return tuple(f"{name}={value}" for name, value in given.items() if name in own and value != own[name])
 
 
+def _protocol_facts(dataset: Mapping[str, Any], protocol: str) -> Mapping[str, Any]:
+    """What is known of a protocol, with the truth that the dataset's default protocol has and its readers."""
+    protocols = dataset.get("protocols", {})
+    usual = protocols.get(dataset.get("default"), {}).get("truth", "")
+    return {**protocols.get(protocol, {}), "usual_truth": usual, "readers": dataset.get("readers", {})}
+
+
+def _about_reader(cell: Cell, board: Board) -> tuple[str, ...]:
+    readers, truth = board.facts.get("readers", {}), board.facts.get("truth", "")
+    return (reader_note(str(dict(cell.hparams).get("reader", "")), truth, readers),) if truth in readers else ()
+
+
 def _status(runs: Sequence[RunRecord]) -> Status:
+    if any(run.human for run in runs):
+        return "human"
     found = {run.status for run in runs}
     return next(status for status in ("done", "failed", "unsupported") if status in found)
 
@@ -187,7 +220,9 @@ def _scored(row: Row, scores: pd.DataFrame) -> Row:
     lacking = len(folds) < first["folds_expected"]
     note = (f"{len(folds)} of {first['folds_expected']:.0f} folds ({', '.join(folds)})",) if lacking else ()
     seeds, cases = tuple(first["seeds"].split()), int(first["cases"])
-    return replace(row, scores=values, seeds=seeds, folds=folds, cases=cases, notes=(*row.notes, *note))
+    clean = None if math.isnan(first["cases_leak_free"]) else int(first["cases_leak_free"])
+    row = replace(row, scores=values, seeds=seeds, folds=folds, cases=cases, notes=(*row.notes, *note))
+    return replace(row, cases_leak_free=clean)
 
 
 def _reported_row(row: Reported, board: Board) -> Row:
@@ -206,7 +241,7 @@ def _reported_row(row: Reported, board: Board) -> Row:
         scores={column: Score(value) for column, value in row.values.items() if column != PARAMETERS},
         paper=f"{row.paper}, Table {row.table}",
         url=row.url,
-        badges=tuple(weak),
-        notes=(row.note,) if row.note else (),
+        badges=(*row.badges, *weak),
+        notes=tuple(filter(None, (row.note, *gap_notes(row, board)))),
         parameters=row.values.get(PARAMETERS),
     )

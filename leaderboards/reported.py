@@ -28,6 +28,7 @@ class Reported(NamedTuple):
         url: Of that paper.
         table: Its number.
         note: What a reader must know to compare.
+        badges: The same in a word or two: an oracle crop, other test films.
     """
 
     dataset: str
@@ -40,6 +41,7 @@ class Reported(NamedTuple):
     url: str
     table: str
     note: str
+    badges: tuple[str, ...] = ()
 
 
 def load_reported(path: Path = PATH) -> tuple[Reported, ...]:
@@ -96,11 +98,12 @@ def _load(path: Path, modified: int) -> tuple[Reported, ...]:
 def _paper(path: Path, paper: Mapping[str, Any]) -> Iterator[Reported]:
     for table in paper["tables"]:
         where = f"{path}: table {table.get('table', '?')} of {paper.get('paper', '?')}"
-        known = {"table", "dataset", "protocol", "test_set", "columns", "rows", "variants", "note", "notes"}
+        known = {"table", "dataset", "protocol", "test_set", "columns", "rows", "variants", "note", "notes", "badges"}
         if unknown := sorted(table.keys() - known):
             raise ValueError(f"{where} has the unknown key {unknown[0]!r}; the keys are {', '.join(sorted(known))}.")
         if lacking := sorted({"table", "dataset", "protocol", "test_set", "columns", "rows"} - table.keys()):
             raise ValueError(f"{where} lacks the key {lacking[0]!r}.")
+        badges = table.get("badges", ())
         for method, values in table["rows"].items():
             if len(values) != len(table["columns"]):
                 raise ValueError(
@@ -117,4 +120,5 @@ def _paper(path: Path, paper: Mapping[str, Any]) -> Iterator[Reported]:
                 str(paper["url"]),
                 str(table["table"]),
                 " ".join(filter(None, (table.get("note"), table.get("notes", {}).get(method)))),
+                tuple(badges.get(method, ()) if isinstance(badges, dict) else badges),
             )

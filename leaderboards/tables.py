@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from leaderboards.boards import Board, Column, Row, Score
+from leaderboards.ties import TIED, tied_text
 
 COLUMNS = "columns.csv"
 """The file that says what the score columns of the CSV files mean."""
@@ -35,6 +36,18 @@ def number(value: float, unit: str = "") -> str:
         digits, exponent = f"{value:.2e}".split("e")
         return f"{digits}e{int(exponent)}"
     return f"{value:.4f}"
+
+
+def difference(value: float, unit: str) -> str:
+    """Write a difference of two numbers with its sign and unit.
+
+    Example:
+        >>> difference(1.994, "mm"), difference(-58.42, "%"), difference(0.0005, "fraction")
+        ('+1.99 mm', '-58.42 points', '+5.00e-4')
+    """
+    sign = "" if math.isnan(value) or value < 0 else "+"
+    shown = {"%": "points", "deg": "degrees", "fraction": ""}.get(unit, unit)
+    return f"{sign}{number(value, unit)} {shown}".rstrip()
 
 
 def count(value: float | None) -> str:
@@ -108,22 +121,26 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def score_tables(board: Board) -> list[str]:
     """Write a board's scores, a few columns to a table; the first one also says how the rows were made."""
-    packs = _packs(board)
-    first = markdown_table(
-        ["Rank", "Method", "Budget", "Seeds", "Folds", *map(heading, packs[0]), "Remarks"],
+    packed = packs(board)
+    ranking, *others = packed[0]
+    leak_free = [f"{ranking.title} leak-free {heading(ranking).removeprefix(ranking.title)}"] if board.leaked else []
+    head = ["Rank", "Method", "Budget", "Seeds", "Folds", TIED, heading(ranking), *leak_free, *map(heading, others)]
+    first = [
         [
-            [*_name(board, row), *_effort(board, row), *_scores(row, packs[0]), _remarks(board, row)]
-            for row in board.rows
-        ],
-    )
+            *(*_name(board, row), *_effort(board, row), *_scores(row, [ranking], board)),
+            *(_leak_free(row, ranking) for _ in leak_free),
+            *(*_scores(row, others, board), _remarks(board, row)),
+        ]
+        for row in board.rows
+    ]
     rest = [
         markdown_table(
             ["Rank", "Method", *map(heading, pack)],
-            [[*_name(board, row), *_scores(row, pack)] for row in board.rows if _says_something(row, pack)],
+            [[*_name(board, row), *_scores(row, pack, board)] for row in board.rows if _says_something(row, pack)],
         )
-        for pack in packs[1:]
+        for pack in packed[1:]
     ]
-    return [first, *rest]
+    return [markdown_table([*head, "Remarks"], first), *rest]
 
 
 def cost_table(board: Board) -> str:
@@ -143,7 +160,7 @@ def cost_table(board: Board) -> str:
             ", ".join(row.settings) or NO_NUMBER,
         ]
         for row in board.rows
-        if row.status != "reported" or row.parameters is not None
+        if row.status not in {"human", "reported"} or row.parameters is not None
     ]
     return markdown_table(header, rows)
 
@@ -173,14 +190,17 @@ def _record(board: Board, row: Row) -> dict[str, Any]:
         score = row.scores.get(column.name, Score(math.nan))
         scores[column.name] = score.value
         scores |= {f"{column.name}_{part}": getattr(score, part) for part in ("low", "high", "sd_seeds")}
+        scores[f"{column.name}_leak_free"] = score.value_leak_free
         scores[f"{column.name}_paper"] = row.reported.get(column.name)
-    run = row.done[0] if row.done else None
+        scores[f"{column.name}_gap"] = score.value - row.reported.get(column.name, math.nan)
+    run = row.done[0] if row.done and row.status != "human" else None
     return {
         **{key: getattr(board, key) for key in ("dataset", "protocol", "content", "test_set")},
-        **{"rank": rank_text(board, row), "status": row.status, "method": row.label, "variant": row.variant},
+        **{"rank": rank_text(board, row), "tied_with": tied_text(board, row), "status": row.status},
+        **{"method": row.label, "variant": row.variant},
         **{"paper": row.paper, "url": row.url, "budget": row.budget, "weights": _weights(row)},
         **{"seeds": " ".join(row.seeds), "folds": " ".join(row.folds), "folds_expected": _expected(board, row)},
-        "cases": row.cases or None,
+        **{"cases": row.cases or None, "cases_leak_free": row.cases_leak_free},
         **scores,
         **{"parameters": row.parameters, "flops": _flops(row), "latency_ms": row.latency_ms},
         **{"train_seconds": row.train_seconds, "epochs": run and run.epochs, "input_size": _input_size(row)},
@@ -190,23 +210,23 @@ def _record(board: Board, row: Row) -> dict[str, Any]:
     }
 
 
-def _packs(board: Board) -> list[list[Column]]:
+def packs(board: Board) -> list[list[Column]]:
     """Spread the columns over tables.
 
     A metric is torn apart only if it is too wide for one table, and columns that only some of the measured rows have
     (a covariance, say) do not share a table with those of all rows.
     """
-    packs: list[list[Column]] = [[]]
+    spread: list[list[Column]] = [[]]
     owners: set[str] = set()
     for _, group in groupby(board.columns, key=lambda column: column.metric):
         family = list(group)
         own = {row.label for row in board.measured if family[0].name in row.scores}
         for part in _evenly(family):
-            if packs[-1] and (len(packs[-1]) + len(part) > SCORES_PER_TABLE or own != owners):
-                packs.append([])
-            packs[-1] += part
+            if spread[-1] and (len(spread[-1]) + len(part) > SCORES_PER_TABLE or own != owners):
+                spread.append([])
+            spread[-1] += part
             owners = own
-    return packs
+    return spread
 
 
 def _evenly(family: Sequence[Column]) -> list[Sequence[Column]]:
@@ -216,25 +236,34 @@ def _evenly(family: Sequence[Column]) -> list[Sequence[Column]]:
 
 
 def _name(board: Board, row: Row) -> list[str]:
-    name = f"*reported:* {row.label}" if row.status == "reported" else row.label
-    return [rank_text(board, row), name]
+    marked = row.status in {"human", "reported"}
+    return [rank_text(board, row), f"*{row.status}:* {row.label}" if marked else row.label]
 
 
 def _effort(board: Board, row: Row) -> list[str]:
-    if row.status == "reported":
-        return [row.budget, NO_NUMBER, NO_NUMBER]
+    if row.status in {"human", "reported"}:
+        return [row.budget if row.status == "reported" else NO_NUMBER, *[NO_NUMBER] * 3]
     seeds = f"{len(row.seeds)} ({', '.join(row.seeds)})" if row.seeds else "0"
-    return [row.budget, seeds, f"{len(row.folds)}/{_expected(board, row) or '?'}"]
+    return [row.budget, seeds, f"{len(row.folds)}/{_expected(board, row) or '?'}", tied_text(board, row) or NO_NUMBER]
 
 
 def _expected(board: Board, row: Row) -> int | None:
     return None if row.status == "reported" else len(board.facts.get("splits", ())) or None
 
 
-def _scores(row: Row, columns: Sequence[Column]) -> list[str]:
+def _scores(row: Row, columns: Sequence[Column], board: Board) -> list[str]:
+    """The ranking score comes with what the method's paper prints; the others stand beside their papers' elsewhere."""
     if not row.scores:
         return [row.status] * len(columns)
-    return [score_text(row.scores.get(c.name), c, row.reported.get(c.name)) for c in columns]
+    printed = {c.name: row.reported.get(c.name) for c in board.columns[:1]}
+    return [score_text(row.scores.get(c.name), c, printed.get(c.name)) for c in columns]
+
+
+def _leak_free(row: Row, column: Column) -> str:
+    score = row.scores.get(column.name)
+    if row.cases_leak_free is None or score is None:
+        return NO_NUMBER
+    return score_text(Score(score.value_leak_free, score.low_leak_free, score.high_leak_free), column)
 
 
 def _says_something(row: Row, columns: Sequence[Column]) -> bool:
@@ -243,7 +272,7 @@ def _says_something(row: Row, columns: Sequence[Column]) -> bool:
 
 
 def _remarks(board: Board, row: Row) -> str:
-    status = "" if row.status in {"done", "failed", "unsupported", "reported"} else row.status
+    status = "" if row.status in {"done", "failed", "unsupported", "human", "reported"} else row.status
     source = f"[{row.paper}]({row.url})" if row.status == "reported" else ""
     badges = [f"**{badge}**" for badge in row.badges if badge not in board.common_badges]
     return "; ".join(filter(None, [status, source, *badges, *row.notes])) or NO_NUMBER

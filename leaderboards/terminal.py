@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from leaderboards.boards import BETTER, Column, Score
+from leaderboards.comparisons import COMPARISONS
 from leaderboards.tables import COLUMNS, NO_NUMBER, count, duration, heading, number, score_text
 
 WIDTH = 120
@@ -31,7 +32,7 @@ def show(paths: Iterable[Path], console: Console | None = None) -> None:
     paths = list(paths)
     console = console or _console()
     columns = {column.name: column for path in paths if path.name == COLUMNS for column in _columns(path)}
-    for path in (path for path in paths if path.suffix == ".csv" and path.name != COLUMNS):
+    for path in (path for path in paths if path.suffix == ".csv" and path.name not in {COLUMNS, COMPARISONS}):
         frame = pd.read_csv(path, dtype=dict.fromkeys(TEXT, "str")).fillna(dict.fromkeys(TEXT, ""))
         for key, board in frame.groupby(list(KEYS), sort=False):
             console.print(_table(key, board, columns))
@@ -54,9 +55,9 @@ def _table(key: Sequence[Any], board: pd.DataFrame, columns: Mapping[str, Column
     measured = board[board["status"] != "reported"]
     known = [columns[name] for name in map(str, board.columns) if name in columns]
     scores = [column for column in known if measured[column.name].notna().any()][:SCORES]
-    budgets = measured["budget"].unique()
+    budgets = measured.loc[measured["status"] != "human", "budget"].unique()
     title = f"{key[0]} / {key[1]} / {key[3] or 'no run was scored'}"
-    table = Table(title=title if len(budgets) > 1 else f"{title}, budget {budgets[0]}", title_justify="left")
+    table = Table(title=f"{title}, budget {budgets[0]}" if len(budgets) == 1 else title, title_justify="left")
     table.add_column("#", justify="right")
     for name in ["method", *(["budget"] if len(budgets) > 1 else [])]:
         longest = max(map(len, map(_method, measured.to_dict("records")) if name == "method" else budgets))

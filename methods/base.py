@@ -34,6 +34,7 @@ class Paper:
         differs: One sentence per deliberate difference between the paper and this implementation.
         reported: The paper's own numbers: variant -> dataset -> column of our metrics -> value, for comparable
             protocols only. Key a dataset as `dataset/protocol`, or `dataset/protocol/test_set`.
+        weights: What its networks start from, as a method's `weights` says it; empty where the paper does not say.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Paper:
     url: str = ""
     differs: tuple[str, ...] = ()
     reported: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    weights: str = ""
 
 
 class Stage(NamedTuple):

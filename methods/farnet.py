@@ -55,6 +55,7 @@ class FARNet(FullFilmHeatmaps):
             "farnet-msfa-fr": {"isbi2015/official/test1": row(1.15, 87.43, 93.01, 95.85, 98.45)},
             "farnet-aw": {"isbi2015/official/test1": row(1.15, 87.08, 92.31, 95.64, 98.38)},
         },
+        weights="imagenet",
     )
     variants: ClassVar = {
         "farnet": {},

@@ -23,6 +23,7 @@ class FPN(FullFilmHeatmaps):
         WEIGHTS,
         "The 3x3 convolutions of FPN's coarser outputs are left out: only the finest map is used.",
         reported={"fpn": {"isbi2015/official/test1": row(1.19, 85.47, 92.17, 95.54, 98.24)}},
+        weights="imagenet",
     )
     variants: ClassVar = {"fpn": {}}
     smoke: ClassVar = {"backbone_name": "test_resnet", "width": 16, "input_size": (64, 64), "sigma": 3.0}

@@ -46,6 +46,7 @@ class VertebraFocused(Method):
             "A class map with an incomplete structure is trained near its complete ones only; AASCE has none.",
         ),
         reported={"vertebra-focused": {"aasce/consistent": {"mse": 3.2e-3}}},
+        weights="imagenet",
     )
     variants: ClassVar = {"vertebra-focused": {}}
     smoke: ClassVar = {"backbone_name": "test_resnet", "head_width": 8, "input_size": (64, 64)}

@@ -36,7 +36,7 @@ class Skull(LandmarkDataModule):
         return ()
 
     @classmethod
-    def write_phantom(cls, root: Path, seed: int = 0) -> None:
+    def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
         raise NotImplementedError
 
 
@@ -76,10 +76,11 @@ def write_run(
     seed: int = 0,
     budget: Budget = REDUCED,
     hparams: tuple[tuple[str, object], ...] = (),
+    dataset: str = "skull",
     **changes: object,
 ) -> RunRecord:
     """Write one run's folder; without a frame it failed."""
-    cell = Cell("skull", protocol, split, variant.split("-")[0], variant, seed, hparams, budget)
+    cell = Cell(dataset, protocol, split, variant.split("-")[0], variant, seed, hparams, budget)
     defaults = {
         "status": "failed" if frame is None else "done",
         "fingerprint": f"data-{split}",

@@ -9,6 +9,7 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
+from typing import TypeGuard
 
 import torchvision  # noqa: F401  (the cure is looked at after its work is done)
 from packaging.requirements import Requirement
@@ -35,9 +36,17 @@ def imported() -> set[str]:
     nodes = [node for path in paths for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    names |= {str(call.args[0].value) for call in nodes if _looks_up(call)}
     modules = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - set(PACKAGES)
     providers = packages_distributions()
     return {canonicalize_name(distribution) for module in modules for distribution in providers[module]}
+
+
+def _looks_up(node: ast.AST) -> TypeGuard[ast.Call]:
+    """Whether a node is `importlib.util.find_spec("...")`: whoever uses a distribution's files needs it, too."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr != "find_spec":
+        return False
+    return bool(node.args) and isinstance(node.args[0], ast.Constant)
 
 
 def cure() -> ModuleType:
@@ -71,7 +80,8 @@ def test_every_bound_says_why() -> None:
 def test_make_help_has_one_line_for_each_target() -> None:
     printed = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     targets = re.findall(r"^  make (\w+) +\S", printed, flags=re.MULTILINE)
-    assert sorted(targets) == sorted(["help", "install", "lint", "type", "test", "smoke", "benchmark", "leaderboard"])
+    expected = ["help", "install", "lint", "type", "test", "smoke", "benchmark", "leaderboard", "site"]
+    assert sorted(targets) == sorted(expected)
 
 
 def test_starting_python_imports_neither_torch_nor_torchvision() -> None:

@@ -57,6 +57,7 @@ class BUUView(LandmarkDataModule):
         Protocol("5-fold", "Five folds that keep patients whole.", splits=tuple(f"fold{i}" for i in range(1, 6))),
     )
     radii = (10.0, 20.0, 30.0, 40.0)
+    patient_rule = "The number at the start of a film's name is its patient's."
     folders: ClassVar[tuple[str, ...]] = ("buu", "BUU-LSPINE", "buu-lspine", "BUU-LSPINE_400")
     phantom_films = 48
 
@@ -82,6 +83,11 @@ class BUUView(LandmarkDataModule):
             folds = grouped_folds(self.stems, self.patients, len(self.protocol.splits))
             return tuple(self._split(name, *parts) for name, parts in zip(self.protocol.splits, folds, strict=True))
         return (self._split("main", *hold_out(self.stems, self.patients, _TEST_SHARE)),)
+
+    @classmethod
+    def patient_of(cls, case: str) -> str:
+        """Return the number at the start of a film's name."""
+        return _patient(case)
 
     @cached_property
     def stems(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from datamodules.components.image_io import read_film
-from datamodules.components.transforms import Box, InputSpec, resize
+from datamodules.components.transforms import Box, FilmChange, InputSpec, resize
 
 MEMORY_LIMIT = 2**30
 _VERSION = 1  # raise it when decoding or resizing changes what comes out
@@ -66,12 +66,16 @@ class FilmCache:
             mark.parent.mkdir(parents=True, exist_ok=True)
             mark.touch()
 
-    def read(self, path: Path, box: Box, spec: InputSpec) -> UInt8[np.ndarray, "h w"]:
+    def read(self, path: Path, box: Box, spec: InputSpec, change: FilmChange | None = None) -> UInt8[np.ndarray, "h w"]:
         """Return the film cropped to `box`, resized and preprocessed as `spec` says; the caller owns the array.
+
+        A film that is changed before is not kept.
 
         Raises:
             DataError: The film cannot be decoded.
         """
+        if change is not None:
+            return resize(change.apply(read_film(path)), box, spec)
         what = f"{_VERSION}|{self.content(path)}|{tuple(box)}|{spec.key}"
         key = hashlib.sha256(what.encode()).hexdigest()[:32]
         film = self._films.get(key)
@@ -79,6 +83,7 @@ class FilmCache:
             film = self._load(key, spec.size)
             if film is None:
                 film = resize(read_film(path), box, spec)
+                self._sound.add(self.content(path))
                 self._store(key, film)
             self._remember(key, film)
         return film.copy()

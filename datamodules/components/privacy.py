@@ -17,7 +17,7 @@ from datamodules.components.cache import FilmCache
 from datamodules.components.card import Card
 from datamodules.components.errors import DataError
 from datamodules.components.schema import LandmarkSchema
-from datamodules.components.transforms import Box, InputSpec
+from datamodules.components.transforms import Box, FilmChange, InputSpec
 
 DIGITS = 12
 WITHHELD = "[private]"
@@ -133,10 +133,10 @@ class PrivateFilms(FilmCache):
         with self._film(path):
             self.films.verify(path)
 
-    def read(self, path: Path, box: Box, spec: InputSpec) -> UInt8[np.ndarray, "h w"]:
-        """Return the film cropped, resized and preprocessed."""
+    def read(self, path: Path, box: Box, spec: InputSpec, change: FilmChange | None = None) -> UInt8[np.ndarray, "h w"]:
+        """Return the film changed where asked, cropped, resized and preprocessed."""
         with self._film(path):
-            return self.films.read(path, box, spec)
+            return self.films.read(path, box, spec, change)
 
     @contextmanager
     def _film(self, path: Path) -> Iterator[None]:

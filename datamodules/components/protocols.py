@@ -45,6 +45,8 @@ class Protocol:
         unit: The unit its scores are read in.
         truth: Which annotation is the truth, where a dataset has several.
         caveats: Known leaks and the like, each a short badge that leaderboards show.
+        leaks: What of the test set is known to be in training: `films`, which the dataset's `repeats` names so that
+            scores can be given without them, or `patients`, whose films differ and of which nobody knows which.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Protocol:
     unit: Literal["mm", "px"] = "px"
     truth: str = "published"
     caveats: tuple[str, ...] = ()
+    leaks: Literal["", "films", "patients"] = ""
 
 
 def hold_out(

@@ -6,6 +6,7 @@ import os
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would call the network
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -61,6 +62,18 @@ class Box(NamedTuple):
     top: int
     right: int
     bottom: int
+
+
+class FilmChange(NamedTuple):
+    """What is done to a decoded film before a method's own crop, resize and preprocessing.
+
+    Attributes:
+        apply: Film to changed film, of the same size.
+        to_original: The affine from pixels of the changed film to those of the film as it is stored.
+    """
+
+    apply: Callable[[UInt8[np.ndarray, "height width"]], UInt8[np.ndarray, "height width"]]
+    to_original: Affine
 
 
 def landmark_box(points: Float[np.ndarray, "landmark 2"], size: tuple[int, int], margin: float) -> Box:
@@ -123,6 +136,12 @@ def invert_affine(affine: Affine) -> Affine:
     """Return the affine that undoes `affine`."""
     inverse = np.linalg.inv(affine[:, :2])
     return np.concatenate([inverse, -inverse @ affine[:, 2:]], axis=1)
+
+
+def compose_affines(outer: Affine, inner: Affine) -> Affine:
+    """Return the affine that applies `inner` first, then `outer`."""
+    linear = outer[:, :2]
+    return np.concatenate([linear @ inner[:, :2], linear @ inner[:, 2:] + outer[:, 2:]], axis=1)
 
 
 def transform_points(affine: Affine, points: Float[np.ndarray, "landmark 2"]) -> Float[np.ndarray, "landmark 2"]:

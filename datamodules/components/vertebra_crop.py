@@ -53,6 +53,7 @@ class VertebraCrops(LandmarkDataModule):
 
     schema = CROP_SCHEMA
     radii = (1.5, 2.0, 3.0, 4.0)
+    patient_rule = "The table names the patient of each crop; a crop without one counts as a patient of its own."
     levels: ClassVar[tuple[str, ...]]
     """The vertebrae, top to bottom."""
     shares: ClassVar[tuple[float, float]]

@@ -29,8 +29,10 @@ AUGMENTATION = (
 )
 
 
-def paper(*differs: str, reported: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None) -> Paper:
-    """Return the paper's card with one method's deviations and rows."""
+def paper(
+    *differs: str, reported: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None, weights: str = "none"
+) -> Paper:
+    """Return the paper's card with one method's deviations, rows and initial weights."""
     return Paper(
         "Feature Aggregation and Refinement Network for 2D Anatomical Landmark Detection",
         "Ao and Wu",
@@ -38,6 +40,7 @@ def paper(*differs: str, reported: Mapping[str, Mapping[str, Mapping[str, float]
         "https://doi.org/10.1007/s10278-022-00718-4",
         differs=(OPTIMIZER, AUGMENTATION, *differs),
         reported=reported or {},
+        weights=weights,
     )
 
 

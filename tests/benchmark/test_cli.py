@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import datamodules
 import methods
 from benchmark.__main__ import main
 from benchmark.cell import Budget, Cell
@@ -45,6 +46,12 @@ def osteomark(line: str) -> int:
 def run_json(line: str, capsys: pytest.CaptureFixture[str]) -> list | dict:
     assert osteomark(line) == 0
     return json.loads(capsys.readouterr().out)
+
+
+def test_a_larger_phantom_has_so_many_times_the_films(here: Path) -> None:
+    assert osteomark("data phantom hand --root many --scale 2") == 0
+    hand = datamodules.discover()["hand"]
+    assert len(hand(here / "many" / "hand").inventory.cases) == 2 * hand.phantom_films
 
 
 def test_run_writes_phantoms_trains_and_shows_leaderboards(

@@ -3,14 +3,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import datamodules
 from benchmark import score as scoring
-from benchmark.score import RESAMPLES, SEED, anatomy_of, applicable, interval, score, score_run
-from benchmark.store import SCORES, VALIDATION
+from benchmark.resampling import PATIENTS, RESAMPLES, SEED, interval, patients_of
+from benchmark.score import anatomy_of, applicable, score, score_run
+from benchmark.store import PREDICTIONS, SCORES, VALIDATION
 from metrics.base import Anatomy
 from metrics.radial_error import RadialError
 from tests.stored_runs import Skull, predictions, skull, write_run
@@ -85,6 +88,93 @@ def test_the_interval_of_the_mean_scales_with_the_errors(factor: float) -> None:
     plain, scaled = (interval(metric, t, resamples=50)["mre_px"] for t in (terms, factor * terms))
     assert scaled == pytest.approx([factor * limit for limit in plain])
     assert plain[0] <= terms.mean() <= plain[1]
+
+
+def patient_loop(values: np.ndarray, patients: list[str]) -> tuple[float, float]:
+    """The percentile bootstrap over whole patients, one resample and one patient at a time."""
+    rng, names, means = np.random.default_rng(SEED), list(dict.fromkeys(patients)), []
+    for _ in range(RESAMPLES):
+        drawn = [names[i] for i in rng.integers(0, len(names), len(names))]
+        means.append(np.concatenate([values[[p == name for p in patients]].ravel() for name in drawn]).mean())
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def in_pairs(case: str) -> str:
+    """Two films a patient: case000 and case001, case002 and case003 ..."""
+    return str(int(case.removeprefix("case")) // 2)
+
+
+def test_patients_are_drawn_with_all_their_films_where_names_tell_them(
+    skull: type[Skull], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    off = errors(13)  # the last patient has one film
+    write_run(tmp_path, predictions(off))
+    alone = value(scored(tmp_path), "mre_mm")
+    monkeypatch.setattr(Skull, "patient_of", staticmethod(in_pairs))
+    monkeypatch.setattr(Skull, "patient_rule", "Two films a patient.")
+    row = value(scored(tmp_path), "mre_mm")
+    assert (row["low"], row["high"]) == pytest.approx(
+        patient_loop(MM * off, [str(i // 2) for i in range(13)]), rel=1e-6
+    )
+    assert row["value"] == alone["value"]
+    assert row["low"] != alone["low"]
+
+
+def test_patients_that_the_predictions_name_are_drawn_and_stand_beside_the_case_scores(
+    skull: type[Skull], tmp_path: Path
+) -> None:
+    off = errors(12)
+    record = write_run(tmp_path, predictions(off))
+    file = record.folder / PREDICTIONS
+    table = pq.read_table(file)
+    names = {f"case{i:03d}": f"case{i // 3:03d}" for i in range(12)}
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, PATIENTS: json.dumps(names)}), file)
+    row = value(scored(tmp_path), "mre_mm")
+    assert (row["low"], row["high"]) == pytest.approx(patient_loop(MM * off, list(names.values())), rel=1e-6)
+    cases = pd.read_parquet(record.folder / SCORES)
+    assert dict(zip(cases["case"], cases["patient"], strict=True)) == names
+
+
+def test_nobody_is_a_patient_where_a_single_case_has_none(skull: type[Skull], tmp_path: Path) -> None:
+    record = write_run(tmp_path, predictions(errors(3)))
+    score(tmp_path)
+    assert pd.read_parquet(record.folder / SCORES)["patient"].isna().all()
+    half = type("Half", (Skull,), {"patient_of": classmethod(lambda cls, case: "" if case == "a" else "p")})
+    assert patients_of(half, [record.folder / PREDICTIONS], ["a", "b"]) == ()
+    assert patients_of(half, [], ["b", "c"]) == ("p", "p")
+
+
+def test_the_interval_of_copied_films_is_that_of_the_films_once_where_patients_are_known() -> None:
+    metric, terms = RadialError(anatomy_of_three()), torch.from_numpy(errors(12))[None]
+    copies, patients = terms.repeat_interleave(4, dim=1), [str(i // 4) for i in range(48)]
+    once, naive, known = (interval(metric, *given)["mre_px"] for given in ((terms,), (copies,), (copies, patients)))
+    assert known == pytest.approx(once)
+    assert known[1] - known[0] > 1.7 * (naive[1] - naive[0])
+
+
+def anatomy_of_three() -> Anatomy:
+    return Anatomy(("a", "b", "c"), {}, radii=(2.0,))
+
+
+def test_one_patient_alone_has_no_interval() -> None:
+    metric = RadialError(anatomy_of_three())
+    assert np.isnan(interval(metric, torch.from_numpy(errors(5))[None], ["p"] * 5)["mre_px"]).all()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "cases", "patients"),
+    [
+        ("aasce", ["sunhl-1th-28-Feb-2017-291 H AP", "sunhl-1th-16-Feb-2017-291 D AP"], 1),
+        ("aasce", ["sunhl-1th-01-Mar-2017-310 C AP", "sunhl-1th-01-Mar-2017-311 A AP"], 2),
+        ("isbi2015", ["159", "278", "301"], 2),
+        ("buu", ["0001-F-037Y1", "0001-F-038Y1", "0002-F-037Y1"], 2),
+    ],
+)
+def test_names_of_stored_films_tell_their_patients(dataset: str, cases: list[str], patients: int) -> None:
+    told = patients_of(datamodules.discover()[dataset], [], cases)
+    assert len(told) == len(cases)
+    assert len(set(told)) == patients
 
 
 def test_a_single_case_has_no_interval(skull: type[Skull], tmp_path: Path) -> None:

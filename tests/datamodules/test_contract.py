@@ -64,6 +64,16 @@ def test_no_patient_straddles_training_and_validation(
     assert data.protocol.caveats or not test & (train | val)
 
 
+def test_the_patient_that_a_name_tells_is_that_of_the_inventory(data: LandmarkDataModule) -> None:
+    patients = {name: case.patient for name, case in data.inventory.cases.items()}
+    told = {name: data.patient_of(name) for name in patients}
+    first = data.first_films(patients)
+    for groups in (told, first) if all(told.values()) else (first,) if data.patient_rule else ():
+        assert len(set(zip(groups.values(), patients.values(), strict=True))) == len(set(groups.values()))
+        assert len(set(groups.values())) == len(set(patients.values()))
+    assert data.patient_rule or not (any(told.values()) or first)
+
+
 @pytest.mark.parametrize(("name", "protocol", "split"), RUNS)
 def test_a_split_uses_only_cases_that_are_there_and_each_once(
     tiny_roots: dict[str, Path], name: str, protocol: str, split: str

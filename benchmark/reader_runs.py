@@ -1,0 +1,99 @@
+"""Human rows: what one reader marked, stored as if a method had predicted it, so that the same evaluator scores it.
+
+Such a run is marked (`RunRecord.human`): leaderboards show it without a rank, tests leave it out, and its predictions
+are labels, which are never published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.callbacks import Collector, case_rows
+from benchmark.cell import Budget, Cell
+from benchmark.store import RunRecord, RunStore
+from datamodules.base import Case, DataError, LandmarkDataModule, Protocol
+
+METHOD = "reader"
+BUDGET = Budget("human")
+
+
+def write_readers(
+    name: str,
+    kind: type[LandmarkDataModule],
+    root: Path,
+    store: Path | str,
+    protocols: Sequence[str] = (),
+    cache: Path | None = None,
+) -> list[RunRecord]:
+    """Write one run per reader, protocol and split.
+
+    A reader is compared under every protocol whose truth is made of readers, unless that truth is the reader's own.
+
+    Args:
+        name: Of the dataset.
+        kind: The dataset; its `readers` say who marked which truth.
+        root: Its folder.
+        store: The run store's folder.
+        protocols: Names of protocols; all if there is none.
+        cache: Folder for decoded films.
+
+    Returns:
+        The records, in the protocols' order.
+
+    Raises:
+        ValueError: The dataset does not publish its readers apart, or a protocol is unknown.
+        DataError: The folder is not complete, or a reader did not mark a point that the truth has.
+    """
+    if not kind.readers:
+        raise ValueError(f"{name} publishes no reader apart from the truth, so there is nothing to compare.")
+    chosen = [kind.find_protocol(protocol) for protocol in protocols] or kind.protocols
+    own = {reader: kind(root, _own(kind, reader), cache=cache).inventory.cases for reader in _readers(kind)}
+    return [
+        _write(name, kind(root, protocol.name, split, cache=cache), reader, own[reader], RunStore(store))
+        for protocol in chosen
+        for reader in _compared(kind, protocol)
+        for split in protocol.splits
+    ]
+
+
+def _readers(kind: type[LandmarkDataModule]) -> list[str]:
+    return list(dict.fromkeys(reader for behind in kind.readers.values() for reader in behind))
+
+
+def _compared(kind: type[LandmarkDataModule], protocol: Protocol) -> Iterator[str]:
+    """Name the readers whose marks differ from a protocol's truth."""
+    behind = kind.readers.get(protocol.truth, ())
+    return (reader for reader in _readers(kind) if behind and behind != (reader,))
+
+
+def _own(kind: type[LandmarkDataModule], reader: str) -> str:
+    """Return a protocol whose truth is a reader's own marks, through which the dataset reads them."""
+    return next(p.name for p in kind.protocols if kind.readers.get(p.truth) == (reader,))
+
+
+def _write(name: str, data: LandmarkDataModule, reader: str, marked: Mapping[str, Case], store: RunStore) -> RunRecord:
+    """Write one run: the reader's points of the split's test cases beside the protocol's truth."""
+    hparams = (("reader", reader),)
+    cell = Cell(name, data.protocol.name, data.split_name, METHOD, f"{METHOD}-{reader}", 0, hparams, BUDGET)
+    collector = Collector(data)
+    for test_set, cases in data.split.tests.items():
+        for case in cases:
+            _refuse_gaps(data, reader, case, marked)
+            collector.frames.append(case_rows(data, test_set, case, marked[case].points))
+    collector.write(store.path(cell, data.fingerprint), cell)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    record = RunRecord("done", cell, data.fingerprint, now, now, data.content, weights="", human=True)
+    sets = {test_set: len(cases) for test_set, cases in data.split.tests.items()}
+    badges = (*data.protocol.caveats, *(("phantom films",) if data.is_phantom else ()))
+    return store.write(replace(record, test_sets=sets, badges=badges))
+
+
+def _refuse_gaps(data: LandmarkDataModule, reader: str, case: str, marked: Mapping[str, Case]) -> None:
+    there = case in marked and np.isfinite(marked[case].points).all(axis=1)
+    if not np.all(there | ~data.inventory.cases[case].visible):
+        raise DataError(f"{data.place}: the {reader} reader did not mark all of {case}; complete the labels.")

@@ -1,0 +1,181 @@
+"""Charts as Plotly specifications, each with its numbers as a table and its outcome as a sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from leaderboards.boards import FLOOR, Row
+from leaderboards.site.html import Cell, Figure, Head, Line, Table, number_cell, rounded
+from leaderboards.site.predicted import Predicted, means_by
+from leaderboards.tables import count, number
+
+COLOURS: Final = ("#0072b2", "#c44601", "#007a5a", "#b0478c", "#8a6a00", "#2b2b2b", "#5b4bb5", "#3b87b8")
+"""Of lines, in the order of ranks: after Okabe and Ito, darkened to a contrast of at least 3 : 1 on white."""
+SHADES: Final = [[0, "#f4f7f9"], [0.25, "#bcd5e4"], [0.5, "#6fa3c4"], [0.75, "#28648f"], [1, "#0c2236"]]
+"""Of fields of numbers: one hue, ever darker, so that it survives any colour vision and grey print."""
+FIELD: Final = {
+    "xaxis": {"tickangle": -60, "tickfont": {"size": 10}, "showgrid": False, "ticks": ""},
+    "yaxis": {"autorange": "reversed", "showgrid": False, "ticks": "", "tickfont": {"size": 11}},
+}
+"""Layout of a field of colours."""
+FLOOR_COLOUR: Final = "#767676"
+DASHES: Final = ("solid", "dash", "dot", "dashdot")
+VISIBLE: Final = 8
+"""How many lines a chart shows before others are switched on."""
+MOST: Final = 20
+"""How many rows of a board are drawn at all; its tables show every row."""
+
+
+class Series(NamedTuple):
+    """A row of a board that is drawn.
+
+    Attributes:
+        row: The row.
+        colour: Of its line.
+        dash: Of its line.
+        predicted: What its runs answered.
+        errors: Radial errors in the board's unit.
+    """
+
+    row: Row
+    colour: str
+    dash: str
+    predicted: Predicted
+    errors: Float[np.ndarray, "case landmark"]
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """How Plotly draws its line."""
+        return {"color": self.colour, "dash": self.dash, "width": 2}
+
+
+def style(place: int, row: Row) -> tuple[str, str]:
+    """Return colour and dash of the row at a place; the floor is grey and dotted everywhere."""
+    if row.variant == FLOOR:
+        return FLOOR_COLOUR, "dot"
+    return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
+
+
+def shown(place: int, row: Row) -> bool:
+    """Tell whether a line is drawn from the start: the best ones and the floor."""
+    return place < VISIBLE - 1 or row.variant == FLOOR
+
+
+def landmark_errors(key: str, series: Sequence[Series], unit: str) -> Figure:
+    """Draw each landmark's mean error as a field of colours, a line per method."""
+    names = series[0].predicted.landmarks
+    means = [means_by(item.errors, [[i] for i in range(len(names))]) for item in series]
+    top = float(np.nanquantile(np.array(means), 0.85))
+    labels = [item.row.label for item in series]
+    trace = {
+        "type": "heatmap",
+        "x": list(names),
+        "y": labels,
+        "z": [rounded(values, 3) for values in means],
+        "zmin": 0,
+        "zmax": float(f"{top:.3g}"),
+        "colorscale": SHADES,
+        "xgap": 1,
+        "ygap": 1,
+        "colorbar": {"title": {"text": unit}, "thickness": 10, "outlinewidth": 0},
+        "hovertemplate": f"%{{y}}<br>%{{x}}: %{{z:.3g}} {unit}<extra></extra>",
+    }
+    worst = max(range(len(names)), key=lambda i: np.nan_to_num(means[0][i], nan=-1))
+    return Figure(
+        f"{key}-landmarks",
+        "Error per landmark",
+        f"Mean radial error of each of {len(names)} landmarks. {labels[0]} errs most at {names[worst]}: "
+        f"{number(means[0][worst], unit)} {unit}.",
+        {"data": [trace], "layout": FIELD},
+        _table(f"{key}-landmarks-table", "landmark", names, series, means, unit),
+        f"Darker is worse; everything from {number(top, unit)} {unit} on has the darkest colour.",
+        height=190 + 22 * len(series),
+        wide=True,
+        legend=False,
+    )
+
+
+def group_errors(key: str, series: Sequence[Series], unit: str, groups: Mapping[str, Sequence[str]]) -> Figure | None:
+    """Draw the mean error of each group (vertebra) in anatomical order; None where the landmarks have no groups."""
+    names = series[0].predicted.landmarks
+    members = {group: [names.index(n) for n in each if n in names] for group, each in groups.items()}
+    members = {group: each for group, each in members.items() if each}
+    if len(members) < 2:
+        return None
+    labels = list(members)
+    means = [means_by(item.errors, members.values()) for item in series]
+    traces = [
+        trace_of(place, item, marked=True)
+        | {"x": labels, "y": rounded(values), "hovertemplate": f"%{{x}}: %{{y:.3g}} {unit}"}
+        for place, (item, values) in enumerate(zip(series, means, strict=True))
+    ]
+    low, high = (pick(range(len(labels)), key=lambda i: means[0][i]) for pick in (min, max))
+    return Figure(
+        f"{key}-groups",
+        "Error per vertebra",
+        f"Mean radial error of the landmarks of each vertebra, in anatomical order. {series[0].row.label} errs least "
+        f"at {labels[low]} ({number(means[0][low], unit)} {unit}) and most at {labels[high]} "
+        f"({number(means[0][high], unit)} {unit}).",
+        {"data": traces, "layout": layout_of("", f"Mean radial error ({unit})", zero=True)},
+        _table(f"{key}-groups-table", "vertebra", labels, series, means, unit),
+    )
+
+
+def _table(
+    key: str, what: str, names: Sequence[str], series: Sequence[Series], means: Sequence[Sequence[float]], unit: str
+) -> Table:
+    """Return the mean errors by landmark or group, a column per method."""
+    heads = (Head(what.capitalize()), *(Head(item.row.label, True, unit) for item in series))
+    lines = [
+        Line((Cell(name, float(i)), *(number_cell(values[i], number(values[i], unit)) for values in means)))
+        for i, name in enumerate(names)
+    ]
+    return Table(key, f"Mean radial error per {what} ({unit})", heads, tuple(lines))
+
+
+def trace_of(place: int, item: Series, *, marked: bool = False) -> dict[str, Any]:
+    """Return a row's line without its points."""
+    mode = "lines+markers" if marked else "lines"
+    return {"name": item.row.label, "mode": mode, "line": item.line} | hidden(place, item.row)
+
+
+def hidden(place: int, row: Row) -> dict[str, Any]:
+    """Return what keeps a line out of the chart until it is switched on."""
+    return {} if shown(place, row) else {"visible": False}
+
+
+def layout_of(
+    x_title: str,
+    y_title: str,
+    *,
+    x: Sequence[float] | None = None,
+    y: Sequence[float] | None = None,
+    zero: bool = False,
+) -> dict[str, Any]:
+    """Return the layout of a chart with two axes, each with its title and, where given, its range."""
+    horizontal: dict[str, Any] = {"title": {"text": x_title}}
+    vertical: dict[str, Any] = {"title": {"text": y_title}}
+    if x is not None:
+        horizontal["range"] = list(x)
+    if y is not None:
+        vertical["range"] = list(y)
+    if zero:
+        vertical["rangemode"] = "tozero"
+    return {"xaxis": horizontal, "yaxis": vertical}
+
+
+def log_axis(values: Sequence[float]) -> dict[str, Any]:
+    """Return a logarithmic axis with few, plainly written ticks."""
+    known = [value for value in values if math.isfinite(value) and value > 0] or [1.0]
+    first, last = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
+    steps = {0: (1, 2, 5), 1: (1, 2, 5), 2: (1, 2, 5), 3: (1, 2, 5), 4: (1, 3)}.get(last - first, (1,))
+    every = 1 if last - first < 5 else 2
+    ticks = [step * 10.0**power for power in range(first, last + 1, every) for step in steps]
+    texts = [count(tick) if tick >= 1e4 else f"{tick:g}" for tick in ticks]
+    texts = [text.replace(".00 ", " ") for text in texts]
+    return {"type": "log", "tickvals": [float(f"{tick:.3g}") for tick in ticks], "ticktext": texts}

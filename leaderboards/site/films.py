@@ -1,0 +1,193 @@
+"""The gallery: which cases are shown, and what is drawn over their films."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from benchmark.gallery import Film, Place, thumbnail_size
+from leaderboards.boards import Board, Row
+from leaderboards.certainty import CLASSES, COLOURS, Thresholds, classify, fit_thresholds
+from leaderboards.predictions import PRIVATE
+from leaderboards.reader import PHANTOM
+from leaderboards.site.figures import Series
+from leaderboards.site.predicted import Predicted, mean_of
+from leaderboards.tables import number
+
+PARTS: Final = 4
+"""Overlays are drawn in whole numbers of a quarter of a pixel, which is half of the bytes."""
+REGION: Final = 0.5
+"""Probability of the ellipses."""
+ENOUGH: Final = 5
+"""Validation films below which no threshold of certainty is fitted."""
+
+
+Draw = Callable[[Place, Sequence[Film]], Mapping[str, Path]]
+"""Gives the thumbnails, JPEG files, of the films that may be shown, by case."""
+
+
+class Overlay(NamedTuple):
+    """One film with what a method answered.
+
+    Attributes:
+        which: `best`, `median` or `worst`.
+        case: Its id.
+        error: Its mean error, as text with its unit.
+        summary: For those who do not see it.
+        image: The thumbnail, relative to the site.
+        width: Of the thumbnail.
+        height: Of the thumbnail.
+        truth: SVG path of the true points.
+        predicted: SVG path of the predicted ones.
+        links: SVG path of the lines between both.
+        regions: Class name, colour and SVG path of the predicted regions.
+    """
+
+    which: str
+    case: str
+    error: str
+    summary: str
+    image: str
+    width: int
+    height: int
+    truth: str
+    predicted: str
+    links: str
+    regions: tuple[tuple[str, str, str], ...]
+
+
+class Gallery(NamedTuple):
+    """A row's films.
+
+    Attributes:
+        row: The row.
+        overlays: Its best, median and worst case.
+        certainty: Classes of certainty and their colours with their limits, where they could be fitted.
+        regions: Whether regions are drawn.
+    """
+
+    row: Row
+    overlays: tuple[Overlay, ...]
+    certainty: tuple[tuple[str, str, str], ...]
+    regions: bool
+
+
+def is_private(board: Board) -> bool:
+    """Tell whether a board is of private films, of which nothing is shown but hashed case ids."""
+    badges = {badge for row in board.rows for run in row.runs for badge in run.badges}
+    return PRIVATE in badges or PRIVATE in board.facts.get("caveats", ())
+
+
+def place_of(board: Board) -> Place:
+    """Return where the films of a board are to be looked for."""
+    phantom = any(PHANTOM in run.badges for row in board.rows for run in row.runs)
+    return Place(board.dataset, board.protocol, board.content, phantom)
+
+
+def extremes(series: Series) -> dict[str, int]:
+    """Return the positions of the best, the median and the worst case of a row's first seed, by mean error."""
+    count = max(series.row.cases, 1)
+    means = np.array([mean_of(errors) for errors in series.errors[:count]])
+    order = [int(i) for i in np.argsort(means, kind="stable") if math.isfinite(means[i])]
+    if not order:
+        return {}
+    found = {"best": order[0], "median": order[(len(order) - 1) // 2], "worst": order[-1]}
+    return {which: case for which, case in found.items() if which == "median" or len(order) > 2}
+
+
+def film_of(predicted: Predicted, case: int) -> Film:
+    """Return what the gallery asks for."""
+    height, width = predicted.size[case]
+    return Film(predicted.cases[case], predicted.truth[case], (int(height), int(width)))
+
+
+def image_name(place: Place, case: str) -> str:
+    """Return a thumbnail's path in the site: a hash, since case ids may hold any character."""
+    digest = hashlib.sha256(f"{place.content}/{case}".encode()).hexdigest()[:12]
+    return f"films/{place.dataset}/{digest}.jpg"
+
+
+def gallery(place: Place, series: Series, unit: str, images: Mapping[str, Path], limits: Thresholds | None) -> Gallery:
+    """Draw a row's best, median and worst case as far as their films are there."""
+    cases = {which: i for which, i in extremes(series).items() if series.predicted.cases[i] in images}
+    overlays = tuple(_overlay(place, series, unit, which, case, limits) for which, case in cases.items())
+    labels: tuple[tuple[str, str, str], ...] = ()
+    if limits is not None:
+        low, high = (f"{number(value, unit)} {unit}" for value in limits)
+        words = (f"sigma below {low}", f"sigma from {low} to {high}", f"sigma from {high} on")
+        labels = tuple(zip(CLASSES, COLOURS, words, strict=True))
+    return Gallery(series.row, overlays, labels, any(overlay.regions for overlay in overlays))
+
+
+def certainty_limits(validation: Predicted | None, unit: str) -> Thresholds | None:
+    """Fit the limits of certainty on validation cases; None where there are no millimetres, no sigma or few cases."""
+    if validation is None or unit != "mm" or len(validation.cases) < ENOUGH:
+        return None
+    sigma, errors = validation.sigma("mm").ravel(), validation.errors("mm").ravel()
+    return fit_thresholds(sigma, errors) if (np.isfinite(sigma) & np.isfinite(errors)).any() else None
+
+
+def _overlay(place: Place, series: Series, unit: str, which: str, case: int, limits: Thresholds | None) -> Overlay:
+    predicted, errors = series.predicted, series.errors[case]
+    height, width = (int(side) for side in predicted.size[case])
+    small = thumbnail_size((height, width))
+    scale = np.array([small[1] / width, small[0] / height])
+    points, truth = ((side[case] + 0.5) * scale for side in (predicted.points, predicted.truth))
+    known = np.isfinite(truth).all(-1)
+    mean, worst = mean_of(errors), int(np.nanargmax(errors))
+    text = f"{number(mean, unit)} {unit}"
+    return Overlay(
+        which,
+        predicted.cases[case],
+        text,
+        f"Film {predicted.cases[case]}, the {which} case of {series.row.label}: mean error {text}; largest at "
+        f"{predicted.landmarks[worst]}, {number(float(errors[worst]), unit)} {unit}.",
+        image_name(place, predicted.cases[case]),
+        small[1],
+        small[0],
+        "".join(f"M{_xy(p)}h0" for p in truth[known]),
+        "".join(f"M{_xy(p)}h0" for p in points),
+        "".join(f"M{_xy(a)}l{_xy(b - a)}" for a, b in zip(truth[known], points[known], strict=True)),
+        _regions(predicted, case, points, scale, limits, unit),
+    )
+
+
+def _regions(
+    predicted: Predicted, case: int, points: np.ndarray, scale: np.ndarray, limits: Thresholds | None, unit: str
+) -> tuple[tuple[str, str, str], ...]:
+    covariance = predicted.covariance[case]
+    known = np.isfinite(covariance).all(-1)
+    if not known.any():
+        return ()
+    paths = [_ellipse(point, entry, scale) for point, entry in zip(points[known], covariance[known], strict=True)]
+    if limits is None:
+        return (("not graded", "#e9e9e9", "".join(paths)),)
+    classes = classify(predicted.sigma(unit)[case][known], limits)
+    joined = ["".join(path for path, c in zip(paths, classes, strict=True) if c == k) for k in range(len(CLASSES))]
+    return tuple(item for item in zip(CLASSES, COLOURS, joined, strict=True) if item[2])
+
+
+def _ellipse(point: np.ndarray, entry: np.ndarray, scale: np.ndarray) -> str:
+    """Return the ellipse that holds `REGION` of a Gaussian, as an SVG path of two arcs."""
+    xx, xy, yy = entry[0] * scale[0] ** 2, entry[1] * scale[0] * scale[1], entry[2] * scale[1] ** 2
+    values, vectors = np.linalg.eigh(np.array([[xx, xy], [xy, yy]]))
+    radii = np.sqrt(np.clip(values, 0, None) * -2 * math.log(1 - REGION))
+    axis = vectors[:, 1] * radii[1]
+    angle = math.degrees(math.atan2(vectors[1, 1], vectors[0, 1]))
+    arc = f"{_whole(radii[1])} {_whole(radii[0])} {angle:.0f} 1 0 "
+    return f"M{_xy(point - axis)}a{arc}{_xy(2 * axis)}a{arc}{_xy(-2 * axis)}"
+
+
+def _xy(point: np.ndarray) -> str:
+    """Write a point for an SVG path, in parts of a thumbnail's pixel."""
+    x, y = map(_whole, point)
+    return f"{x}{y}" if y.startswith("-") else f"{x} {y}"
+
+
+def _whole(value: float) -> str:
+    return str(round(float(value) * PARTS))
