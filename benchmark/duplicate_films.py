@@ -25,6 +25,8 @@ SAME_SCALE = 0.01
 """Relative difference of pixel sizes below which one film is not a resized copy of the other."""
 SAME_CROP = 0.98
 """Overlap from which on one film is not cropped otherwise than the other."""
+WHOLE = 0.7
+"""Overlap below which two crops of one film show different things, neighbouring vertebrae for example."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Finding:
         second_part: The same for the second film.
         what: `same film` or `same patient`.
         kind: The same in more words.
-        known: Whether the dataset says it: that one is a repeat (`LandmarkDataModule.repeats`), or, of two exposures,
-            that they are of one patient.
+        known: Whether the dataset says it: that one is a repeat (`LandmarkDataModule.repeats`), or, of two exposures or
+            of two parts of a film, that they are of one patient.
         leak: Whether a split trains on one of them and tests the other.
         correlation: Of the local contrast of their overlap.
         overlap: Share of the smaller view that the other one shows, too.
@@ -96,7 +98,8 @@ class Audit:
 def find_duplicates(data: LandmarkDataModule) -> Audit:
     """Compare all films of a dataset with each other.
 
-    Two exposures of one patient are listed only where the dataset takes them for films of two patients.
+    Two exposures of one patient, and two parts of a film, are listed only where the dataset takes them for films of two
+    patients.
 
     Raises:
         DataError: The folder is not this dataset.
@@ -108,7 +111,7 @@ def find_duplicates(data: LandmarkDataModule) -> Audit:
     found = []
     for pair in find_pairs([looks[name] for name in names]):
         finding = _finding(data, order, pair, names[pair.first], names[pair.second])
-        if finding.what == "same film" or not finding.known:
+        if not finding.known or (finding.what == "same film" and finding.overlap >= WHOLE):
             found.append((finding, (looks[finding.first], looks[finding.second], pair)))
     found.sort(key=lambda item: (item[0].what, not item[0].leak, item[0].first_part, item[0].first, item[0].second))
     return Audit(
@@ -195,7 +198,7 @@ def _finding(data: LandmarkDataModule, order: _Order, pair: Pair, first: str, se
         order.part(second),
         what,
         "same file" if same_file else _described(pair, what, scale, one.size == other.size),
-        _is_known(data, one, other, what),
+        _is_known(data, one, other, different=what == "same patient" or pair.overlap < WHOLE),
         order.leaks(first, second),
         pair.correlation,
         pair.overlap,
@@ -232,7 +235,6 @@ def _described(pair: Pair, what: str, scale: float, same_size: bool) -> str:
     return ", ".join(words + ["inverted"] * pair.view.inverted + ["mirrored"] * pair.view.mirrored)
 
 
-def _is_known(data: LandmarkDataModule, one: Case, other: Case, what: str) -> bool:
+def _is_known(data: LandmarkDataModule, one: Case, other: Case, *, different: bool) -> bool:
     repeated = any(data.repeats is not None and data.repeats.search(case.name) for case in (one, other))
-    declared = bool(one.patient) and one.patient == other.patient
-    return repeated or (declared and what == "same patient")
+    return repeated or (different and bool(one.patient) and one.patient == other.patient)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,8 @@ def _tidy(folder: Path, paths: Sequence[Path]) -> None:
         path = folder / name
         if path.resolve().is_relative_to(folder.resolve()):
             path.unlink(missing_ok=True)
+            with suppress(OSError):  # it holds other files
+                path.parent.rmdir()
     _write(manifest, ("\n".join(names) + "\n").encode())
 
 

@@ -85,6 +85,18 @@ def test_a_repeat_that_the_dataset_names_is_known(
     assert [finding.known for finding in find_duplicates(AASCE(root)).findings] == [True, False, False]
 
 
+def test_neighbouring_crops_of_one_patient_are_no_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_aasce(tmp_path, train=5, test=1, seed=3, height=320)
+    films = sorted((tmp_path / "data" / "training").iterdir())
+    image = cv2.imread(str(films[0]), cv2.IMREAD_GRAYSCALE)
+    cv2.imwrite(str(films[0]), image[:200])
+    cv2.imwrite(str(films[1]), image[100:300])
+    (finding,) = find_duplicates(AASCE(tmp_path)).findings
+    assert finding.overlap == pytest.approx(0.5, abs=0.02)
+    monkeypatch.setattr("datamodules.aasce._patient", lambda stem: "one")
+    assert find_duplicates(AASCE(tmp_path)).findings == ()
+
+
 def test_of_folds_the_one_that_tests_a_film_is_named(tmp_path: Path) -> None:
     write_aasce(tmp_path, train=10, test=1, seed=2, height=200)
     films = sorted((tmp_path / "data" / "training").iterdir())
