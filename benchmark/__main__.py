@@ -37,10 +37,13 @@ def leaderboard(
     """
     from leaderboards.build import build, show
     from leaderboards.predictions import publish_predictions
+    from leaderboards.robustness import STRESS, stress_page
 
     commands.score(store=store, plugin=plugin)
     folder = out or store / "leaderboards"
     show(build(store, folder))
+    if (store / STRESS).is_file():
+        stress_page(store, folder)
     if predictions:
         publish_predictions(store, folder / "predictions")
     return 0
