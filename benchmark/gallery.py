@@ -121,11 +121,19 @@ class Gallery:
                     logger.warning("a film of %s is not shown: %s", place.dataset, error)
 
     def _cases(self, kind: type[LandmarkDataModule], place: Place) -> tuple[Path, Mapping[str, Case]]:
-        from benchmark import data
-
-        root = data.PHANTOMS if place.phantom else self.data_root or data.PHANTOMS
-        folder = data.locate(place.dataset, kind, root)
+        folder = self._folder(kind, place)
         return folder, kind(folder, place.protocol, allow_missing=True).scan().cases
+
+    def _folder(self, kind: type[LandmarkDataModule], place: Place) -> Path:
+        """Find the films: drawn ones may lie in the data root, too, beside the place where `run` writes them."""
+        from benchmark import data
+        from datamodules.base import PHANTOM_MARK
+
+        if self.data_root is not None:
+            given = [self.data_root / name for name in (place.dataset, *kind.folders)]
+            if not place.phantom or any((folder / PHANTOM_MARK).is_file() for folder in given):
+                return data.locate(place.dataset, kind, self.data_root)
+        return data.locate(place.dataset, kind, data.PHANTOMS)
 
 
 def is_same(case: Case, film: Film) -> bool:

@@ -1,5 +1,6 @@
 """Thumbnails of films: which are given, and to whom they are not."""
 
+import shutil
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ import pytest
 import datamodules
 from benchmark import data
 from benchmark.gallery import PIXELS, Film, Gallery, Place, thumbnail_size
-from datamodules.base import Case, Inventory
+from datamodules.base import PHANTOM_MARK, Case, Inventory
 from tests.stored_runs import Skull
 
 SIZE = (900, 600)
@@ -67,6 +68,13 @@ def test_films_of_people_need_a_folder_that_somebody_names(root: Path, tmp_path:
 
 def test_phantoms_are_always_shown(root: Path, tmp_path: Path) -> None:
     assert Gallery(tmp_path / "runs")(place(phantom=True), [film()]).keys() == {"a"}
+
+
+def test_phantoms_of_a_data_root_are_found_there(root: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "phantom")
+    assert not Gallery(tmp_path / "runs", root)(place(phantom=True), [film()])
+    (root / "skull" / PHANTOM_MARK).touch()
+    assert Gallery(tmp_path / "runs", root)(place(phantom=True), [film()])
 
 
 def test_films_of_a_private_set_are_never_shown(root: Path, tmp_path: Path) -> None:
