@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.commands import console
+from benchmark.commands import added, console
 
 if TYPE_CHECKING:
     from benchmark.duplicate_films import Audit, Finding
@@ -55,19 +55,10 @@ def _dataset(name: str, root: Path | None) -> tuple[str, Any, Path]:
     import datamodules
     from benchmark import data
     from benchmark.lookup import choose
-    from datamodules.base import DataError
 
-    added = datamodules.add_card(name) if datamodules.is_card(name) else name
-    known = datamodules.discover()
-    chosen = choose(added, known, "dataset")
-    kind = known[chosen]
-    if root is None and kind.home is None:
-        raise ValueError(f"where is {chosen}? Give its folder with --root.")
-    try:
-        folder = root if root and kind.home else data.locate(chosen, kind, root or Path())
-    except DataError:
-        folder = root or Path()
-    return chosen, kind, folder
+    name, known = added(name), datamodules.discover()
+    chosen = choose(name, known, "dataset")
+    return chosen, known[chosen], data.find(chosen, known[chosen], root)
 
 
 def _line(finding: Finding) -> str:

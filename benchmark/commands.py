@@ -66,7 +66,7 @@ def run(
     from datamodules import card_files
     from datamodules.private import remember
 
-    names = [_added(name) for name in (*datasets, *card)]
+    names = [added(name) for name in (*datasets, *card)]
     chosen = Matrix.load(matrix).narrow(methods, names, seeds, epochs)
     known = _datasets()
     cells = chosen.cells(_methods(plugin), known)
@@ -74,9 +74,7 @@ def run(
     for name in dict.fromkeys(cell.dataset for cell in cells):
         if data_root is None and known[name].home is None:
             console.print(f"[dim]phantom of {name}: {data.PHANTOMS / name}[/]")
-            roots[name] = data.write_phantom(name, known[name], data.PHANTOMS)
-        else:
-            roots[name] = data.locate(name, known[name], data_root or Path())
+        roots[name] = data.films(name, known[name], data_root)
     files = tuple(path.resolve() for path in plugin)
     tracking: Literal["wandb", "auto"] = "wandb" if wandb else "auto"
     context = Context(store, roots, data.CACHE, files, allow_missing, tracking, card_files())
@@ -185,7 +183,7 @@ def list_(
     """
     from benchmark import describe
 
-    _ = [_added(name) for name in card]
+    _ = [added(name) for name in card]
     found = {
         "methods": lambda: describe.list_methods(_methods(plugin)),
         "datasets": describe.list_datasets,
@@ -221,7 +219,7 @@ def describe(
     """
     from benchmark.describe import describe_method
 
-    schema = _datasets()[_added(card)].schema if card else None
+    schema = _datasets()[added(card)].schema if card else None
     found = describe_method(method, points, _methods(plugin), schema)
     if json:
         return _print_json(found)
@@ -250,14 +248,9 @@ def check(name: str, *, root: Path | None = None, reveal: bool = False, json: bo
     from datamodules.base import DataError
     from datamodules.components import check as account
 
-    name, known = _added(name), _datasets()
-    kind = known[choose(name, known, "dataset")]
-    if root is None and kind.home is None:
-        raise ValueError(f"where is {name}? Give its folder with --root.")
-    try:
-        folder = root if root and kind.home else data.locate(choose(name, known, "dataset"), kind, root or Path())
-    except DataError:
-        folder = root or Path()
+    name, known = added(name), _datasets()
+    kind = known[name := choose(name, known, "dataset")]
+    folder = data.find(name, kind, root)
     if kind.home is None and not folder.is_dir():
         raise DataError(f"there is no folder {root}; pass --root the folder of {kind.title}, or the one that holds it.")
     if reveal and kind.private:
@@ -350,7 +343,7 @@ def _methods(plugins: Sequence[Path]) -> dict[str, type[Method]]:
         raise ValueError(str(error)) from error
 
 
-def _added(name: str) -> str:
+def added(name: str) -> str:
     """Return a dataset's name; a card's file is read, and its name returned."""
     from datamodules import add_card, is_card
 

@@ -31,6 +31,36 @@ def locate(name: str, kind: type[LandmarkDataModule], root: Path) -> Path:
     raise DataError(f"{root} has no folder {' or '.join(folders)} for {kind.title}. {kind.obtain}")
 
 
+def find(name: str, kind: type[LandmarkDataModule], root: Path | None) -> Path:
+    """Return the folder that somebody means by `root`: the dataset's own, or the one that holds it.
+
+    Args:
+        name: Of the dataset.
+        kind: The dataset; that of a card knows its folder.
+        root: What was given; None where nothing was.
+
+    Raises:
+        ValueError: Nothing was given and the dataset does not know its folder.
+    """
+    if root is None and kind.home is None:
+        raise ValueError(f"where is {name}? Give its folder with --root.")
+    try:
+        return root if root and kind.home else locate(name, kind, root or Path())
+    except DataError:
+        return root or Path()
+
+
+def films(name: str, kind: type[LandmarkDataModule], data_root: Path | None) -> Path:
+    """Return the folder of a dataset's films: below `data_root`, or its phantom, written where it lacks, without one.
+
+    Raises:
+        DataError: The data root does not hold the dataset.
+    """
+    if data_root is None and kind.home is None:
+        return write_phantom(name, kind, PHANTOMS)
+    return locate(name, kind, data_root or Path())
+
+
 def write_phantom(name: str, kind: type[LandmarkDataModule], root: Path, scale: int = 1) -> Path:
     """Write a dataset's phantom to a folder of `root`, complete or not at all; one that is there stays.
 

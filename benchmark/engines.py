@@ -62,6 +62,12 @@ class Slot(NamedTuple):
     device: str | None
     threads: int
 
+    def take(self) -> None:
+        """Limit this process to it, before torch is imported."""
+        if self.device is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.device
+        limit_threads(self.threads)
+
 
 def local_slots(count: int | None = None) -> list[Slot]:
     """Return this machine's slots: one per visible GPU, otherwise a few that divide the processor's cores.
@@ -193,9 +199,7 @@ def work(connection: Connection, slot: Slot, context: Context) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    if slot.device is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = slot.device  # before torch is imported
-    limit_threads(slot.threads)
+    slot.take()
     if sys.platform == "linux":  # loaders fork, as in any other process; spawned ones would pickle the whole trainer
         multiprocessing.set_start_method("fork", force=True)
     while True:

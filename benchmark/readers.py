@@ -24,14 +24,10 @@ def readers(
     from benchmark import data
     from benchmark.lookup import choose
     from benchmark.reader_runs import write_readers
-    from datamodules.base import DataError
 
     known = datamodules.discover()
     name = choose(name, known, "dataset")
-    try:
-        folder = data.locate(name, known[name], root)
-    except DataError:
-        folder = root
+    folder = data.find(name, known[name], root)
     for record in write_readers(name, known[name], folder, store, protocols, cache=data.CACHE):
         print(record.folder)
     print(f"next: osteomark leaderboard --store {store}")

@@ -17,15 +17,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float, Int
-from scipy.stats import bootstrap
 from torch import Tensor
 
+from benchmark.bootstrap import ENDS, RESAMPLES, resample
 from datamodules.base import LandmarkDataModule
 from metrics.base import LandmarkMetric
 
-RESAMPLES: Final = 1000
-CONFIDENCE: Final = 0.95
-SEED: Final = 0
 BATCH_ELEMENTS: Final = 2_000_000
 PATIENTS: Final = "patients"
 """The entry of a `predictions.parquet`'s metadata with the first film of each case's patient, as JSON."""
@@ -53,25 +50,17 @@ def interval(
     if len(members) < 2:
         return dict.fromkeys(columns, (float("nan"), float("nan")))
 
-    def statistic(draw: np.ndarray, axis: int = -1) -> np.ndarray:
-        del axis
+    def statistic(draw: np.ndarray) -> np.ndarray:
         values = np.empty((len(columns), len(draw)))
         for rows, cases in _draws_by_size(members, draw, max(1, BATCH_ELEMENTS // terms.numel())):
             reduced = metric.reduce(terms[:, torch.from_numpy(cases)])
             values[:, rows] = torch.stack([reduced[column].double().mean(0) for column in columns]).numpy()
         return values
 
+    resampled = resample(statistic, len(members), resamples)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of resamples in which a metric applies to no case: they do not count
-        resampled = bootstrap(
-            (np.arange(len(members)),),
-            statistic,
-            vectorized=True,
-            n_resamples=resamples,
-            method="percentile",
-            rng=np.random.default_rng(SEED),
-        ).bootstrap_distribution
-        low, high = np.nanquantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=-1).tolist()
+        warnings.simplefilter("ignore")  # of columns without a value: resamples without one do not count
+        low, high = np.nanquantile(resampled, ENDS, axis=-1).tolist()
     return dict(zip(columns, zip(low, high, strict=True), strict=True))
 
 

@@ -319,7 +319,7 @@ def _content_key(group: Group) -> str:
 @cache
 def _sources() -> str:
     here = Path(__file__).parent
-    own = (here / name for name in ("score.py", "predicted.py", "resampling.py", "leak_free.py"))
+    own = (here / name for name in ("score.py", "predicted.py", "bootstrap.py", "resampling.py", "leak_free.py"))
     files = [*own, *sorted(Path(metrics.__file__).parent.glob("*.py"))]
     return "".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import track
+
+from benchmark.commands import added, console
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from benchmark.store import RunRecord
     from benchmark.stressed import Outcome, Plan
     from benchmark.training import Context
-
-console = Console(highlight=False, soft_wrap=True)
 
 
 def stress(
@@ -90,7 +88,7 @@ def _chosen(
     from benchmark.store import CARDS, RunStore
     from benchmark.training import Context
 
-    named = [datamodules.add_card(name) if datamodules.is_card(name) else name for name in datasets]
+    named = [added(name) for name in datasets]
     known = datamodules.discover()
     runs = [run for run in RunStore(store).runs() if run.status == "done" and run.checkpoint]
     if not runs:
@@ -101,7 +99,7 @@ def _chosen(
     for name in sorted({run.cell.dataset for run in runs} - known.keys()):
         console.print(f"{name} is left out: a card describes it; give the card's file with --card.", markup=False)
     runs = [run for run in runs if run.cell.dataset in known]
-    roots = {name: _root(data, name, known[name], data_root) for name in sorted({run.cell.dataset for run in runs})}
+    roots = {name: data.films(name, known[name], data_root) for name in sorted({run.cell.dataset for run in runs})}
     files = tuple(path.resolve() for path in plugins)
     datamodules.recall_cards(store / CARDS)
     return runs, Context(store, roots, data.CACHE, files, allow_missing, cards=datamodules.card_files())
@@ -109,12 +107,6 @@ def _chosen(
 
 def _is_one(name: str, wanted: Iterable[str]) -> bool:
     return not wanted or name in wanted
-
-
-def _root(data: Any, name: str, kind: Any, data_root: Path | None) -> Path:  # noqa: ANN401  # a module and a class
-    if data_root is None and kind.home is None:
-        return Path(data.write_phantom(name, kind, data.PHANTOMS))
-    return Path(data.locate(name, kind, data_root or Path()))
 
 
 def _run_all(runs: Sequence[RunRecord], plan: Plan, context: Context, slots: Sequence[Slot]) -> Iterator[Outcome]:
@@ -135,9 +127,4 @@ def _run_all(runs: Sequence[RunRecord], plan: Plan, context: Context, slots: Seq
 
 def _take_place(places: SimpleQueue[Slot]) -> None:
     """Limit a worker process to a slot."""
-    slot = places.get()
-    if slot.device is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = slot.device
-    from benchmark.engines import limit_threads
-
-    limit_threads(slot.threads)
+    places.get().take()

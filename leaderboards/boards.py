@@ -120,6 +120,13 @@ class Row:
         return tuple(run for run in self.runs if run.status == "done")
 
     @property
+    def counted(self) -> dict[str, list[RunRecord]]:
+        """The runs whose cases the scores pool, by seed: the newest of each fold, seeds and folds in their order."""
+        newest = {(str(run.cell.seed), run.cell.split): run for run in sorted(self.done, key=lambda run: run.finished)}
+        found = {seed: [newest[seed, fold] for fold in self.folds if (seed, fold) in newest] for seed in self.seeds}
+        return {seed: runs for seed, runs in found.items() if runs}
+
+    @property
     def train_seconds(self) -> float | None:
         """Mean time of preparing and fitting, per run."""
         trained = [run for run in self.done if not run.human]

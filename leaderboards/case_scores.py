@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -72,9 +72,7 @@ class CaseScores:
         Returns:
             Case to score; nothing where a run that counts has no case scores.
         """
-        seeds = [
-            [self._of_run(run, column).get(test_set, {}) for run in runs] for runs in _counted(row.done, row).values()
-        ]
+        seeds = [[self._of_run(run, column).get(test_set, {}) for run in runs] for runs in row.counted.values()]
         if not seeds or not all(map(all, seeds)):
             return {}
         pooled = [{case: score for fold in folds for case, score in fold.items()} for folds in seeds]
@@ -85,15 +83,6 @@ class CaseScores:
         if key not in self._known:
             self._known[key] = _read(*key) if key[0].is_file() else {}
         return self._known[key]
-
-
-def _counted(runs: Iterable[RunRecord], row: Row) -> dict[str, list[RunRecord]]:
-    """Return the runs behind a row's scores by seed: one per fold, the last one where there are several."""
-    latest: dict[str, dict[str, RunRecord]] = {}
-    for run in sorted(runs, key=lambda run: run.finished):
-        if run.cell.split in row.folds and str(run.cell.seed) in row.seeds:
-            latest.setdefault(str(run.cell.seed), {})[run.cell.split] = run
-    return {seed: [folds[fold] for fold in sorted(folds)] for seed, folds in sorted(latest.items())}
 
 
 def _mean(scores: Sequence[CaseScore]) -> CaseScore:

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 import pandas as pd
 
+from benchmark.bootstrap import RESAMPLES
 from leaderboards.boards import Board, Column
 from leaderboards.diagrams import MOST, diagram
 from leaderboards.predictions import PRIVATE
-from leaderboards.stats import ALPHA, FEWEST, RESAMPLES, Comparison, Difference, Pair
+from leaderboards.stats import ALPHA, FEWEST, Comparison, Difference, Pair
 from leaderboards.tables import NO_NUMBER, markdown_table, number, rank_text
 from leaderboards.ties import TIED, tied_text
 

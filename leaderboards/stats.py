@@ -14,7 +14,6 @@ is known whose films they are, they are averaged before a test, and drawn togeth
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,14 +21,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.stats import bootstrap, friedmanchisquare, rankdata, wilcoxon
+from scipy.stats import friedmanchisquare, rankdata, wilcoxon
+
+from benchmark.bootstrap import ENDS, resample
 
 ALPHA: Final = 0.05
 FEWEST: Final = 6
 """With fewer pairs of values the smallest two-sided p of signed ranks is 2 / 2^5 = .0625."""
-RESAMPLES: Final = 1000
-CONFIDENCE: Final = 0.95
-SEED: Final = 0
 MEDIANS: Final = 500
 """Up to so many pairs the median's interval is computed for all, else for those with the first row only."""
 _CHUNK: Final = 2000
@@ -297,8 +295,7 @@ def _intervals(
         return np.full((2, 2, pairs), np.nan)
     columns = np.flatnonzero(wanted)
 
-    def statistic(draw: np.ndarray, axis: int = -1) -> np.ndarray:
-        del axis
+    def statistic(draw: np.ndarray) -> np.ndarray:
         times = np.stack([np.bincount(row, minlength=patients) for row in draw])[:, patient]
         found = np.full((2, pairs, len(draw)), np.nan)
         found[0] = (times @ differences / times.sum(axis=1, keepdims=True)).T
@@ -306,17 +303,7 @@ def _intervals(
             found[1, column] = _weighted_medians(differences[:, column], times)
         return found
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the medians that are not wanted
-        resampled = bootstrap(
-            (np.arange(patients),),
-            statistic,
-            vectorized=True,
-            n_resamples=RESAMPLES,
-            method="percentile",
-            rng=np.random.default_rng(SEED),
-        ).bootstrap_distribution
-    return np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=-1).swapaxes(0, 1)
+    return np.asarray(np.quantile(resample(statistic, patients), ENDS, axis=-1)).swapaxes(0, 1)
 
 
 def _weighted_medians(

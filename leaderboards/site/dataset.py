@@ -20,7 +20,7 @@ from leaderboards.site import curves, figures, films, ranking
 from leaderboards.site.figures import Series
 from leaderboards.site.html import Cell, Figure, Head, Line, Table
 from leaderboards.site.overview import caveats_of
-from leaderboards.site.predicted import Reader, comparable
+from leaderboards.site.predicted import Reader
 from leaderboards.site.robustness import Robustness, robustness_of
 from leaderboards.site.statistics import Statistics, statistics_of
 from leaderboards.tables import heading
@@ -185,7 +185,7 @@ def _figures(
 
 def _history(row: Row) -> list[float]:
     """Return the validation error of each epoch of a row's first run; empty where it kept none."""
-    path = next((run.folder / HISTORY for run in comparable(row)), None)
+    path = next((runs[0].folder / HISTORY for runs in row.counted.values()), None)
     if path is None or not path.is_file():
         return []
     frame = pd.read_csv(path)

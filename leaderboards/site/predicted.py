@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
-from benchmark.store import PREDICTIONS, VALIDATION, RunRecord
+from benchmark.store import PREDICTIONS, VALIDATION
 from leaderboards.boards import Row
 
 _TEXT: Final = ("test_set", "case", "landmark")
@@ -70,7 +70,7 @@ class Reader:
 
     def row(self, row: Row, test_set: str) -> Predicted | None:
         """Return what a row's seeds and folds answered on a test set; None where a run has none of it."""
-        parts = [self.run(run.folder / PREDICTIONS).get(test_set) for run in comparable(row)]
+        parts = [self.run(run.folder / PREDICTIONS).get(test_set) for runs in row.counted.values() for run in runs]
         known = [part for part in parts if part is not None]
         if not known or len({part.landmarks for part in known}) > 1:
             return None
@@ -81,7 +81,7 @@ class Reader:
 
     def validation(self, row: Row) -> Predicted | None:
         """Return the validation cases of a row's first run, where it kept any."""
-        path = next((run.folder / VALIDATION for run in comparable(row)), None)
+        path = next((runs[0].folder / VALIDATION for runs in row.counted.values()), None)
         return None if path is None else next(iter(self.run(path).values()), None)
 
     def run(self, path: Path) -> dict[str, Predicted]:
@@ -89,12 +89,6 @@ class Reader:
         if path not in self._read:
             self._read[path] = read_predicted(path) if path.is_file() else {}
         return self._read[path]
-
-
-def comparable(row: Row) -> list[RunRecord]:
-    """Return the runs whose cases a row's scores pool: the newest of each of its seeds and folds, in their order."""
-    newest = {(str(run.cell.seed), run.cell.split): run for run in sorted(row.done, key=lambda run: run.finished)}
-    return [newest[key] for key in ((seed, fold) for seed in row.seeds for fold in row.folds) if key in newest]
 
 
 def read_predicted(path: Path) -> dict[str, Predicted]:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import datamodules
 from benchmark import score as scoring
-from benchmark.resampling import PATIENTS, RESAMPLES, SEED, interval, patients_of
+from benchmark.bootstrap import RESAMPLES, SEED
+from benchmark.resampling import PATIENTS, interval, patients_of
 from benchmark.score import anatomy_of, applicable, score, score_run
 from benchmark.store import PREDICTIONS, SCORES, VALIDATION
 from metrics.base import Anatomy

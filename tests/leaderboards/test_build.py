@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from benchmark.bootstrap import CONFIDENCE, RESAMPLES
 from benchmark.cell import Budget, Cell
-from benchmark.resampling import CONFIDENCE, RESAMPLES
 from benchmark.score import score
 from leaderboards.boards import Column
 from leaderboards.build import build, show

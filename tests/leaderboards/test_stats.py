@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import friedmanchisquare, wilcoxon
 
-from benchmark import resampling
+from benchmark import bootstrap, resampling
 from leaderboards import stats
 from leaderboards.stats import Comparison, Pair, compare, friedman, holm, signed_rank_p
 
@@ -31,8 +31,8 @@ def patient_means(values: np.ndarray, patients: list[str]) -> np.ndarray:
 
 def loop_interval(differences: np.ndarray, patients: list[str], statistic: object) -> tuple[float, float]:
     """The percentile bootstrap over patients, one resample and one patient at a time."""
-    rng, names, found = np.random.default_rng(stats.SEED), sorted(set(patients)), []
-    for _ in range(stats.RESAMPLES):
+    rng, names, found = np.random.default_rng(bootstrap.SEED), sorted(set(patients)), []
+    for _ in range(bootstrap.RESAMPLES):
         drawn = [names[i] for i in rng.integers(0, len(names), len(names))]
         sample = [d for name in drawn for d, patient in zip(differences, patients, strict=True) if patient == name]
         found.append(statistic(sample))  # type: ignore[operator]
@@ -223,5 +223,5 @@ def test_many_rows_are_compared_in_parts_with_the_same_numbers(monkeypatch: pyte
 
 
 def test_the_statistics_resample_as_the_scores_do() -> None:
-    own = (stats.RESAMPLES, stats.CONFIDENCE, stats.SEED)
-    assert own == (resampling.RESAMPLES, resampling.CONFIDENCE, resampling.SEED)
+    assert stats.resample is resampling.resample is bootstrap.resample
+    assert stats.ENDS is resampling.ENDS is bootstrap.ENDS
