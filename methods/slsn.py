@@ -7,15 +7,15 @@ from typing import ClassVar
 
 import albumentations as A  # the library's own convention
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
 from methods.components.heatmap import Codec, covariance, decode, gaussian
 from methods.components.intensity import grey
-from methods.components.kinds import Kind, highest_peaks, kinds, mean_axes, order_along, windows
-from methods.components.limbs import limb_scores, line_field, pair
+from methods.components.kinds import highest_peaks, kinds, mean_axes, mean_structure, order_along, windows
+from methods.components.limbs import limb_scores, limb_tree, line_field, pair
 from methods.components.losses import l2
 from methods.components.optim import Schedule, adam
 
@@ -27,9 +27,9 @@ class SLSN(Method):
     """Finds all corners of one name (all upper left ones, say) in one heatmap and pairs them to vertebrae by NPAFs.
 
     A ladder of shuffle units answers, at the film's resolution, a point confidence map per corner of a vertebra and a
-    non-directional part affinity field (NPAF) per limb: a line from the first corner to each other one. Peaks of the
-    first corner's map are paired with those of the others by the fields' mean along the line between them; vertebrae
-    are named in their order along the mean direction of the training films.
+    non-directional part affinity field (NPAF) per limb: a line that joins two corners across the spine. Peaks of the
+    one corner's map are paired with those of the next by the fields' mean along the line between them; vertebrae are
+    named in their order along the mean direction of the training films.
 
     Beyond the spine: groups of one size share their maps, and a landmark of no group has a map of its own and no limb.
     """
@@ -42,7 +42,7 @@ class SLSN(Method):
         differs=(
             "The paper's text was not at hand: network, sigma, line thickness, field weight and Adam at 1e-3 are those "
             "of the first author's public code (zc402/Scoliosis), as far as it can be told to be that of the paper.",
-            "A field per limb to each other corner assembles all corners; the code's one field joins two edge centres.",
+            "Three limbs assemble all corners; the code's one field joins the centres of the left and the right edge.",
             "Pairs have the highest total score, not greedily the next best; as many vertebrae are kept as there are.",
             "A cosine schedule replaces the code's reduction on a plateau.",
             "A map with an incomplete structure is trained near its visible points only; AASCE has none.",
@@ -52,6 +52,7 @@ class SLSN(Method):
     variants: ClassVar = {"slsn": {}}
     smoke: ClassVar = {"width": 4, "deepest": 16, "repeats": (1, 2, 1, 1), "input_size": (64, 64), "sigma": 2.0}
     axes: Tensor
+    limbs: Tensor
 
     def __init__(
         self,
@@ -76,9 +77,11 @@ class SLSN(Method):
         self.epochs, self.batch_size, self.lr, self.schedule, self.rotation = epochs, batch_size, lr, schedule, rotation
         self.kinds = kinds(schema)
         self.slots = [len(kind[0]) for kind in self.kinds]
-        self.limbs = [slots - 1 for slots in self.slots]
-        self.network = LadderShuffleNet(sum(self.slots) + sum(self.limbs), width, deepest, repeats)
+        self.limb_counts = [slots - 1 for slots in self.slots]
+        self.network = LadderShuffleNet(sum(self.slots) + sum(self.limb_counts), width, deepest, repeats)
         self.register_buffer("axes", torch.tensor([[0.0, 1.0]]).repeat(len(self.kinds), 1))
+        star = [(0, slot) for slots in self.slots for slot in range(1, slots)]
+        self.register_buffer("limbs", torch.tensor(star, dtype=torch.long).view(-1, 2))
 
     @property
     def stages(self) -> Sequence[Stage]:
@@ -94,8 +97,11 @@ class SLSN(Method):
         return InputSpec((height, width), augment=(turn, grade, A.HorizontalFlip(p=0.5)))
 
     def prepare(self, train: Sequence[Sample]) -> None:
-        """Learn in which direction the structures of a kind follow each other."""
+        """Learn in which direction the structures of a kind follow each other, and which limbs lie across it."""
         self.axes.copy_(mean_axes(self.kinds, train))
+        means = [mean_structure(kind, train) for kind in self.kinds]
+        trees = [limb_tree(mean, axis) for mean, axis in zip(means, self.axes.cpu(), strict=True)]
+        self.limbs.copy_(torch.cat(trees))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam."""
@@ -103,28 +109,32 @@ class SLSN(Method):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return confidence maps (batch, slot of every kind, height, width) and fields (batch, limb, ...)."""
-        maps, fields = self.network(grey(batch.image)).float().split([sum(self.slots), sum(self.limbs)], dim=1)
+        maps, fields = self.network(grey(batch.image)).float().split([sum(self.slots), len(self.limbs)], dim=1)
         return maps, fields
 
     def loss(self, batch: Batch) -> Tensor:
         """L2 of the confidence maps and, weighted, of the fields."""
         maps, fields = self(batch)
-        truths = [self._truth(batch.points[:, kind]) for kind in self.kinds]
+        limbs = torch.split(self.limbs, self.limb_counts)
+        truths = [self._truth(batch.points[:, kind], own) for kind, own in zip(self.kinds, limbs, strict=True)]
         true_maps, counted_maps, true_fields, counted_fields = (
             torch.cat(parts, dim=1) for parts in zip(*truths, strict=True)
         )
         point_loss = l2(maps, true_maps, counted_maps)  # chosen pixel by pixel
         return point_loss + self.field_weight * l2(fields, true_fields, counted_fields)
 
-    def _truth(self, points: Float[Tensor, "batch structure slot 2"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _truth(
+        self, points: Float[Tensor, "batch structure slot 2"], limbs: Int[Tensor, "limb 2"]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Render one kind's maps and fields, and say which of their pixels count."""
         size = (self.input_size[0], self.input_size[1])
         maps = torch.stack([gaussian(slot, size, self.sigma).nan_to_num(0).amax(dim=1) for slot in points.unbind(2)], 1)
-        first, *others = points.unbind(2)
-        fields = [line_field(first, other, size, self.thickness).amax(dim=1) for other in others]
+        starts, ends = points[:, :, limbs].unbind(3)
+        joined = zip(starts.unbind(2), ends.unbind(2), strict=True)
+        fields = [line_field(start, end, size, self.thickness).amax(dim=1) for start, end in joined]
         drawn = torch.stack(fields, dim=1) if fields else maps[:, :0]
         visible = points.isfinite().all(dim=-1)
-        known, linked = visible.all(dim=1), (visible[:, :, :1] & visible[:, :, 1:]).all(dim=1)
+        known, linked = visible.all(dim=1), visible[:, :, limbs].all(dim=-1).all(dim=1)
         return maps, known[..., None, None] | (maps > 0.01), drawn, linked[..., None, None] | (drawn > 0)
 
     def predict(self, batch: Batch) -> Prediction:
@@ -132,9 +142,10 @@ class SLSN(Method):
         maps, fields = self(batch)
         points = maps.new_zeros((*batch.visible.shape, 2))
         spread = points.new_zeros((*points.shape, 2))
-        grouped = zip(self.kinds, self.axes, maps.split(self.slots, 1), fields.split(self.limbs, 1), strict=True)
-        for kind, axis, own_maps, own_fields in grouped:
-            peaks = self._assemble(own_maps, own_fields, kind)
+        outputs = zip(maps.split(self.slots, 1), fields.split(self.limb_counts, 1), strict=True)
+        grouped = zip(self.kinds, self.axes, torch.split(self.limbs, self.limb_counts), outputs, strict=True)
+        for kind, axis, limbs, (own_maps, own_fields) in grouped:
+            peaks = self._assemble(own_maps, own_fields, limbs, len(kind))
             order = order_along(peaks.float().mean(dim=2), axis)[..., None, None].expand_as(peaks)
             for slot, peak in enumerate(peaks.gather(1, order).unbind(2)):
                 window = windows(own_maps[:, slot], peak, round(REACH * self.sigma))
@@ -143,15 +154,14 @@ class SLSN(Method):
                 spread[:, own] = covariance(window, points[:, own])
         return Prediction(points, spread)
 
-    def _assemble(self, maps: Tensor, fields: Tensor, kind: Kind) -> Tensor:
+    def _assemble(self, maps: Tensor, fields: Tensor, limbs: Tensor, count: int) -> Tensor:
         """Return the peaks of each found structure: (batch, structure, slot, 2)."""
         radius = max(1, round(self.sigma))  # two maxima of one blob are one point
-        first, *others = (highest_peaks(heatmap, len(kind), radius) for heatmap in maps.unbind(1))
-        slots = [first]
-        for field, other in zip(fields.unbind(1), others, strict=True):
-            partner = pair(limb_scores(field, first, other))
-            slots.append(other.gather(1, partner[..., None].expand(-1, -1, 2)))
-        return torch.stack(slots, dim=2)
+        peaks = [highest_peaks(heatmap, count, radius) for heatmap in maps.unbind(1)]
+        for field, (start, end) in zip(fields.unbind(1), limbs.tolist(), strict=True):
+            partner = pair(limb_scores(field, peaks[start], peaks[end]))
+            peaks[end] = peaks[end].gather(1, partner[..., None].expand(-1, -1, 2))
+        return torch.stack(peaks, dim=2)
 
 
 class LadderShuffleNet(nn.Module):

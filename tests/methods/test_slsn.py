@@ -11,7 +11,7 @@ from torch import Tensor
 
 from datamodules.base import LandmarkSchema
 from datamodules.components.samples import collate
-from methods.components.limbs import limb_scores, line_field, pair
+from methods.components.limbs import limb_scores, limb_tree, line_field, pair
 from methods.slsn import SLSN, LadderShuffleNet, ShuffleUnit
 
 from .conftest import build, make_samples
@@ -58,6 +58,20 @@ def test_a_limb_with_a_missing_end_is_not_drawn() -> None:
     assert line_field(torch.ones(1, 1, 2), missing, (8, 8), 3.0).sum() == 0
 
 
+@pytest.mark.parametrize("turn", [0, 20, 90])
+def test_limbs_lie_across_the_axis_and_start_where_an_earlier_one_ended(turn: float) -> None:
+    angle = np.radians(turn)
+    rotation = torch.tensor([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]).float()
+    vertebra = torch.tensor([[0.0, 0.0], [8.0, 0.0], [0.0, 6.0], [9.0, 6.0]])  # TL, TR, BL, BR
+    limbs = limb_tree(vertebra @ rotation, torch.tensor([0.0, 1.0]) @ rotation)
+    assert limbs.tolist() == [[0, 1], [0, 3], [3, 2]]
+
+
+def test_one_landmark_has_no_limb_and_equal_ones_still_make_a_tree() -> None:
+    assert limb_tree(torch.zeros(1, 2), torch.tensor([0.0, 1.0])).shape == (0, 2)
+    assert sorted(limb_tree(torch.zeros(3, 2), torch.tensor([0.0, 1.0]))[:, 1].tolist()) == [1, 2]
+
+
 def test_a_score_is_the_mean_of_the_field_along_the_segment() -> None:
     field = torch.arange(12.0).expand(1, 9, 12)  # grows with x alone
     score = limb_scores(field, torch.tensor([[[2, 3]]]), torch.tensor([[[8, 5], [2, 8]]]))
@@ -81,7 +95,8 @@ def test_true_maps_and_fields_give_the_true_points_back(
     samples = make_samples(method, count=2, missing=0)
     points = _points(schema)
     method.prepare([sample._replace(points=p) for sample, p in zip(samples, points, strict=True)])
-    truths = [method._truth(points[:, kind]) for kind in method.kinds]
+    limbs = torch.split(method.limbs, method.limb_counts)
+    truths = [method._truth(points[:, kind], own) for kind, own in zip(method.kinds, limbs, strict=True)]
     output = torch.cat([truth[0] for truth in truths], 1), torch.cat([truth[2] for truth in truths], 1)
     monkeypatch.setattr(method, "forward", lambda _: output)
     prediction = method.predict(collate(samples))
@@ -99,7 +114,7 @@ def test_a_map_with_a_missing_point_counts_near_its_visible_points_only(schema: 
     assert isinstance(method, SLSN)
     points = make_samples(method, count=1, missing=0)[0].points[None, list(method.kinds[0])].clone()
     points[0, 0, 1] = torch.nan
-    maps, counted, fields, linked = method._truth(points)
+    maps, counted, fields, linked = method._truth(points, method.limbs[: method.limb_counts[0]])
     assert counted[0, [0, 2, 3]].all()
     assert torch.equal(counted[0, 1], maps[0, 1] > 0.01)
     assert linked[0, [1, 2]].all()
