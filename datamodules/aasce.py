@@ -21,7 +21,7 @@ from sklearn.model_selection import ShuffleSplit
 from datamodules.base import Case, DataError, Inventory, LandmarkDataModule, LandmarkSchema, Protocol
 from datamodules.components.image_io import film_sizes
 from datamodules.components.labels import parse_row, read_lines, whole
-from datamodules.components.protocols import Split, grouped_folds, hold_out
+from datamodules.components.protocols import Split, grouped_folds
 
 VERTEBRAE = (*(f"T{i}" for i in range(1, 13)), *(f"L{i}" for i in range(1, 6)))
 CORNERS = ("TL", "TR", "BL", "BR")
@@ -126,9 +126,8 @@ labels/test/    the same four
         train, test = ([n for n, label in self._labels.items() if label.part == part] for part in PARTS)
         if self.protocol.name == "5-fold":
             folds = grouped_folds(train, _patients(train), len(self.protocol.splits))
-            return tuple(
-                _split(name, rest, fold) for name, (rest, fold) in zip(self.protocol.splits, folds, strict=True)
-            )
+            parts = zip(self.protocol.splits, folds, strict=True)
+            return tuple(_split(name, rest, fold) for name, (rest, fold) in parts)
         if self.protocol.name == "consistent":
             draw = ShuffleSplit(1, test_size=max(1, round(len(train) * 50 / 481)), random_state=0)
             rest, drawn = next(draw.split(train))
@@ -195,8 +194,7 @@ labels/test/    the same four
 
 
 def _split(name: str, train: Sequence[str], test: Sequence[str]) -> Split:
-    rest, val = hold_out(train, _patients(train))
-    return Split(name, rest, val, {"test": tuple(test)})
+    return Split.validated(name, train, {"test": test}, _patients(train))
 
 
 def _patient(stem: str) -> str:

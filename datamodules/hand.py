@@ -18,7 +18,7 @@ from jaxtyping import Float
 from datamodules.base import Case, DataError, Inventory, LandmarkDataModule, LandmarkSchema, Protocol
 from datamodules.components.image_io import film_sizes, find_film
 from datamodules.components.labels import parse_row, read_lines, whole
-from datamodules.components.protocols import Split, hold_out
+from datamodules.components.protocols import Split
 
 POINTS = 37
 WRIST_MM = 50.0
@@ -108,8 +108,7 @@ cv_reduced/set{1,2,3}/{train,test}.txt   the same for the reduced protocol (opti
         """Return the published folds; the validation films are a tenth of a fold's training films."""
         splits = []
         for name, (train, test) in zip(FOLDS, self._folds, strict=True):
-            rest, val = hold_out(train, {case: case for case in train})
-            splits.append(Split(name, rest, val, {"test": test}))
+            splits.append(Split.validated(name, train, {"test": test}, {case: case for case in train}))
         return tuple(splits)
 
     @classmethod

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from datamodules.base import Case, Inventory, LandmarkDataModule, LandmarkSchema, Protocol
 from datamodules.components.image_io import film_sizes, find_film
 from datamodules.components.labels import parse_points, read_lines
-from datamodules.components.protocols import Split, grouped_folds, hold_out
+from datamodules.components.protocols import Split, grouped_folds
 
 FRAME = (2400, 1935)
 """(height, width) in pixels of the films that the labels refer to."""
@@ -149,13 +149,11 @@ AnnotationsByMD/400_junior/001.txt ... 400.txt
         if self.protocol.name == "4-fold":
             everything = [*train, *test1, *test2]
             folds = grouped_folds(everything, _patients(everything), len(self.protocol.splits))
-            return tuple(
-                _split(name, rest, {"test": tuple(fold)})
-                for name, (rest, fold) in zip(self.protocol.splits, folds, strict=True)
-            )
+            parts = zip(self.protocol.splits, folds, strict=True)
+            return tuple(Split.validated(name, rest, {"test": fold}, _patients(rest)) for name, (rest, fold) in parts)
         if self.protocol.name == "leak-free":
             test1 = [name for name in test1 if not REPEATED.search(name)]
-        return (_split("main", train, {"test1": tuple(test1), "test2": tuple(test2)}),)
+        return (Split.validated("main", train, {"test1": test1, "test2": test2}, _patients(train)),)
 
     @classmethod
     def patient_of(cls, case: str) -> str:
@@ -215,11 +213,6 @@ def _read_label(path: Path) -> Float[np.ndarray, "19 2"]:
     lines = read_lines(path)
     has_classes = len(lines) == POINTS + CLASS_LINES and not any("," in line for line in lines[POINTS:])
     return parse_points(path, lines[:POINTS] if has_classes else lines, POINTS)
-
-
-def _split(name: str, train: Sequence[str], tests: Mapping[str, tuple[str, ...]]) -> Split:
-    rest, val = hold_out(train, _patients(train))
-    return Split(name, rest, val, tests)
 
 
 def _patient(name: str) -> str:

@@ -20,15 +20,13 @@ from datamodules.base import Case, Inventory, LandmarkDataModule, Protocol
 from datamodules.components.end_plates import end_plate_oddities, end_plate_schema, read_end_plates
 from datamodules.components.image_io import film_sizes
 from datamodules.components.nh2 import LUMBAR as FRAME
-from datamodules.components.protocols import Split, grouped_folds, hold_out
+from datamodules.components.protocols import Split, drawn_splits
 
 SPACING = 0.174
 """Millimetres per pixel of the full film: 146 dots per inch."""
 FORMATS = (("nh2", ".nh2"), ("fullres", ".nh2"), ("tif8", ".tif"), ("jpg", ".jpg"))
 """Folder and suffix of each format, the deepest first; where a film is there in several, the first is read."""
 POINTS = "points"
-
-_TEST_SHARE = 0.2
 
 
 class NHANES2(LandmarkDataModule):
@@ -77,10 +75,7 @@ points/<film>.csv   11 lines x1,y1,x2,y2: L1 upper, L1 lower, ... L5 lower, S1 u
 
     def splits(self) -> tuple[Split, ...]:
         """Split the labelled films by a fixed seed; the validation films are a tenth of the training films."""
-        if self.protocol.name == "5-fold":
-            folds = grouped_folds(self.stems, self.patients, len(self.protocol.splits))
-            return tuple(self._split(name, *parts) for name, parts in zip(self.protocol.splits, folds, strict=True))
-        return (self._split("main", *hold_out(self.stems, self.patients, _TEST_SHARE)),)
+        return drawn_splits(self.protocol, self.stems, self.patients)
 
     @classmethod
     def patient_of(cls, case: str) -> str:
@@ -110,10 +105,6 @@ points/<film>.csv   11 lines x1,y1,x2,y2: L1 upper, L1 lower, ... L5 lower, S1 u
     def patients(self) -> Mapping[str, str]:
         """Each film's patient: itself."""
         return {stem: stem for stem in self.stems}
-
-    def _split(self, name: str, train: Sequence[str], test: Sequence[str]) -> Split:
-        rest, val = hold_out(train, self.patients)
-        return Split(name, rest, val, {"test": tuple(test)})
 
     def _film(self, stem: str) -> Path:
         """Return the deepest film of `stem`; the jpg where there is none."""

@@ -10,11 +10,10 @@ from typing import ClassVar, NamedTuple
 from datamodules.base import Case, Inventory, LandmarkDataModule, Protocol
 from datamodules.components.end_plates import EndPlates, end_plate_oddities, read_end_plates
 from datamodules.components.image_io import FILM_SUFFIXES, film_sizes, find_film
-from datamodules.components.protocols import Split, grouped_folds, hold_out
+from datamodules.components.protocols import Split, drawn_splits
 
 OLDEST = 110
 _NAME = re.compile(r"(?P<number>\d+)-(?P<sex>[FM])-(?P<age>\d{3})Y(?P<view>[01])")
-_TEST_SHARE = 0.2
 
 
 class BUUName(NamedTuple):
@@ -79,10 +78,7 @@ class BUUView(LandmarkDataModule):
 
     def splits(self) -> tuple[Split, ...]:
         """Split the patients by a fixed seed; the validation films are a tenth of the training patients."""
-        if self.protocol.name == "5-fold":
-            folds = grouped_folds(self.stems, self.patients, len(self.protocol.splits))
-            return tuple(self._split(name, *parts) for name, parts in zip(self.protocol.splits, folds, strict=True))
-        return (self._split("main", *hold_out(self.stems, self.patients, _TEST_SHARE)),)
+        return drawn_splits(self.protocol, self.stems, self.patients)
 
     @classmethod
     def patient_of(cls, case: str) -> str:
@@ -106,10 +102,6 @@ class BUUView(LandmarkDataModule):
     def patients(self) -> Mapping[str, str]:
         """Each film's patient."""
         return {stem: _patient(stem) for stem in self.stems}
-
-    def _split(self, name: str, train: Sequence[str], test: Sequence[str]) -> Split:
-        rest, val = hold_out(train, self.patients)
-        return Split(name, rest, val, {"test": tuple(test)})
 
     def _oddities(self, stem: str, label: EndPlates, size: tuple[int, int]) -> list[str]:
         """Describe a name or a label that a sound film does not have."""

@@ -9,6 +9,7 @@ from typing import Literal
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 
 VALIDATION_SHARE = 0.1
+TEST_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,14 @@ class Split:
         shared = (parts[0] & parts[1]) | (parts[0] & parts[2]) | (parts[1] & parts[2])
         if shared:
             raise ValueError(f"split {self.name} uses {sorted(shared)[0]} in more than one of train, val and test.")
+
+    @classmethod
+    def validated(
+        cls, name: str, train: Sequence[str], tests: Mapping[str, Sequence[str]], patients: Mapping[str, str]
+    ) -> Split:
+        """Return a split whose validation cases are a tenth of the training patients' (see `hold_out`)."""
+        rest, val = hold_out(train, patients)
+        return cls(name, rest, val, {test: tuple(cases) for test, cases in tests.items()})
 
 
 @dataclass(frozen=True)
@@ -84,3 +93,13 @@ def grouped_folds(
         (tuple(cases[i] for i in rest), tuple(cases[i] for i in fold))
         for rest, fold in splitter.split(cases, groups=groups)
     ]
+
+
+def drawn_splits(protocol: Protocol, cases: Sequence[str], patients: Mapping[str, str]) -> tuple[Split, ...]:
+    """Split the cases of a set without published lists, by its folds or with a fifth of the patients as test set."""
+    folds = len(protocol.splits)
+    parts = grouped_folds(cases, patients, folds) if folds > 1 else [hold_out(cases, patients, TEST_SHARE)]
+    return tuple(
+        Split.validated(name, rest, {"test": test}, patients)
+        for name, (rest, test) in zip(protocol.splits, parts, strict=True)
+    )
