@@ -11,6 +11,7 @@ from torch import Tensor
 
 from datamodules.base import LandmarkSchema
 from datamodules.components.samples import collate
+from methods.components.kinds import mean_structure
 from methods.components.limbs import limb_scores, limb_tree, line_field, pair
 from methods.slsn import SLSN, LadderShuffleNet, ShuffleUnit
 
@@ -65,6 +66,16 @@ def test_limbs_lie_across_the_axis_and_start_where_an_earlier_one_ended(turn: fl
     vertebra = torch.tensor([[0.0, 0.0], [8.0, 0.0], [0.0, 6.0], [9.0, 6.0]])  # TL, TR, BL, BR
     limbs = limb_tree(vertebra @ rotation, torch.tensor([0.0, 1.0]) @ rotation)
     assert limbs.tolist() == [[0, 1], [0, 3], [3, 2]]
+
+
+def test_the_mean_structure_leaves_out_structures_with_a_missing_landmark() -> None:
+    method = SLSN(MIXED, **SLSN.smoke)
+    sample = make_samples(method, count=1, missing=0)[0]
+    points = torch.tensor([[0.0, 0.0], [4.0, 2.0], [10.0, 10.0], [torch.nan, torch.nan], [5.0, 5.0]])
+    kind, tip = method.kinds
+    assert mean_structure(kind, [sample._replace(points=points)]).tolist() == [[-2.0, -1.0], [2.0, 1.0]]
+    assert mean_structure(kind, [sample._replace(points=points * torch.nan)]).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    assert mean_structure(tip, [sample._replace(points=points)]).tolist() == [[0.0, 0.0]]
 
 
 def test_one_landmark_has_no_limb_and_equal_ones_still_make_a_tree() -> None:
