@@ -142,7 +142,7 @@ def load_method(run: RunRecord, data: LandmarkDataModule, context: Context) -> M
     """Return a run's method with the weights that were chosen, and have `data` serve what it wants.
 
     Raises:
-        ValueError: The films are not those of the run, or its checkpoint is not there.
+        ValueError: The films are not those of the run, or its checkpoint is not there or of another network.
     """
     if data.fingerprint != run.fingerprint:
         raise ValueError(f"{data.place} does not hold the films, labels and split of this run; give its own data.")
@@ -151,7 +151,11 @@ def load_method(run: RunRecord, data: LandmarkDataModule, context: Context) -> M
         raise ValueError(f"there is no checkpoint {path}; run the cell again with --force.")
     seed_everything(run.cell.seed, workers=True, verbose=False)
     method = methods.discover(context.plugins)[run.cell.method](data.schema, **dict(run.cell.hparams))
-    method.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
+    try:
+        method.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
+    except RuntimeError as error:  # its message lists every key
+        text = f"{path} was saved by another version of {run.cell.method}; run the cell again with --force."
+        raise ValueError(text) from error
     data.configure(method.input_spec, method.batch_size, run.cell.budget.workers)
     if _precision(run) != "32-true":
         method.to(memory_format=torch.channels_last)  # as when it was trained

@@ -162,6 +162,16 @@ def test_new_weights_and_changed_corruptions_are_predicted_anew(
     assert stress_run(run, plan, again)[:2] == (2, 0)
 
 
+def test_weights_of_another_network_are_refused_in_a_sentence(store: Path, again: Context) -> None:
+    run = run_of(store, "oracle")
+    path = stressed.checkpoint(run)
+    torch.save({"state_dict": {"other": torch.zeros(1)}}, path)
+    outcome = stress_run(run, Plan.of(["metal"], [1], 2), again)
+    assert outcome.failed
+    told = f"ValueError: {path} was saved by another version of {run.cell.method}; run the cell again with --force."
+    assert outcome.problems == (told,)
+
+
 def test_scores_are_over_the_cases_that_all_methods_have(store: Path, again: Context) -> None:
     for variant, cases in (("mean_shape", 2), ("oracle", 5)):
         stress_run(run_of(store, variant), Plan.of(["metal"], [3], cases), again)
