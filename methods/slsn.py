@@ -27,9 +27,9 @@ class SLSN(Method):
     """Finds all corners of one name (all upper left ones, say) in one heatmap and pairs them to vertebrae by NPAFs.
 
     A ladder of shuffle units answers, at the film's resolution, a point confidence map per corner of a vertebra and a
-    non-directional part affinity field (NPAF) per limb: a line that joins two corners across the spine. Peaks of the
-    one corner's map are paired with those of the next by the fields' mean along the line between them; vertebrae are
-    named in their order along the mean direction of the training films.
+    non-directional part affinity field (NPAF) per limb: a line that joins two corners across the spine. Peaks of one
+    corner's map are paired with those of another by the field's mean along the line between them; vertebrae are named
+    in their order along the mean direction of the training films.
 
     Beyond the spine: groups of one size share their maps, and a landmark of no group has a map of its own and no limb.
     """
