@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.callbacks import Collector, case_rows
 from benchmark.cell import Budget, Cell
 from benchmark.store import RunRecord, RunStore
+from benchmark.training.callbacks import Collector, case_rows
 from datamodules.base import Case, DataError, LandmarkDataModule, Protocol
 
 METHOD = "reader"

@@ -45,7 +45,7 @@ def add_card(path: Path | str) -> str:
     Raises:
         DataError: There is no such card, something in it is wrong, or another dataset has its name.
     """
-    from datamodules.components.card import Card
+    from datamodules.components.cards.card import Card
     from datamodules.private import dataset_of
 
     card = Card.load(Path(path))

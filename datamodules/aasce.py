@@ -19,8 +19,8 @@ from scipy.io import loadmat
 from sklearn.model_selection import ShuffleSplit
 
 from datamodules.base import Case, DataError, Inventory, LandmarkDataModule, LandmarkSchema, Protocol
-from datamodules.components.image_io import film_sizes
-from datamodules.components.labels import parse_row, read_lines, whole
+from datamodules.components.images.image_io import film_sizes
+from datamodules.components.labels.parsing import parse_row, read_lines, whole
 from datamodules.components.protocols import Split, grouped_folds
 
 VERTEBRAE = (*(f"T{i}" for i in range(1, 13)), *(f"L{i}" for i in range(1, 6)))

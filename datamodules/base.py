@@ -18,8 +18,8 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.components.cache import FilmCache
 from datamodules.components.errors import DataError
+from datamodules.components.images.cache import FilmCache
 from datamodules.components.protocols import Protocol, Split
 from datamodules.components.samples import Batch, Case, Sample, collate
 from datamodules.components.schema import LandmarkSchema

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datamodules.components.buu_view import BUUView
-from datamodules.components.end_plates import end_plate_schema
+from datamodules.components.labels.end_plates import end_plate_schema
+from datamodules.families.buu_view import BUUView
 
 
 class BUUAP(BUUView):
@@ -26,6 +26,6 @@ AP/0001-F-037Y0.csv     10 lines x1,y1,x2,y2,label: L1 upper, L1 lower, ... L5 l
     @classmethod
     def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
         """Write the AP films of 48 patients, 512 px high."""
-        from datamodules.phantom.lumbar_files import write_buu
+        from datamodules.phantom.lumbar.files import write_buu
 
         write_buu(root, cls.phantom_films * scale, seed, views=("AP",))

@@ -15,8 +15,8 @@ from typing import ClassVar
 import numpy as np
 
 from datamodules.base import Case, DataError, Inventory, LandmarkDataModule, LandmarkSchema, Protocol
-from datamodules.components.image_io import film_sizes
-from datamodules.components.point_table import PointRow, outside, read_point_table
+from datamodules.components.images.image_io import film_sizes
+from datamodules.components.labels.point_table import PointRow, outside, read_point_table
 from datamodules.components.protocols import Split, hold_out
 
 TEST_SHARES = {"LC": 0.10, "LCE": 0.05, "LCF": 0.05}
@@ -107,7 +107,7 @@ landmarks.csv                            one line per film under a header:
     @classmethod
     def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
         """Write 24 patients: 24 neutral films, 12 in extension and 12 in flexion, of 512 px height."""
-        from datamodules.phantom.cervical import write_cervical
+        from datamodules.phantom.cervical.films import write_cervical
 
         write_cervical(root, {"LC": 24 * scale, "LCE": 12 * scale, "LCF": 12 * scale}, cls.schema.names, seed=seed)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.components.vertebra_crop import VertebraCrops, crop_layout, crop_protocol
+from datamodules.families.vertebra_crop import VertebraCrops, crop_layout, crop_protocol
 
 _LEVELS = ("C3", "C4", "C5", "C6", "C7")
 
@@ -26,6 +26,6 @@ class CervicalCrops(VertebraCrops):
     @classmethod
     def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
         """Write 40 patients of five crops, cut from films of 512 px height."""
-        from datamodules.phantom.vertebra_crops import write_cervical_crops
+        from datamodules.phantom.cervical.crops import write_cervical_crops
 
         write_cervical_crops(root, 40 * scale, cls.schema.names, seed=seed)

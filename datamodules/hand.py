@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float
 
 from datamodules.base import Case, DataError, Inventory, LandmarkDataModule, LandmarkSchema, Protocol
-from datamodules.components.image_io import film_sizes, find_film
-from datamodules.components.labels import parse_row, read_lines, whole
+from datamodules.components.images.image_io import film_sizes, find_film
+from datamodules.components.labels.parsing import parse_row, read_lines, whole
 from datamodules.components.protocols import Split
 
 POINTS = 37
@@ -114,7 +114,7 @@ cv_reduced/set{1,2,3}/{train,test}.txt   the same for the reduced protocol (opti
     @classmethod
     def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
         """Write 24 films of 512 px height in three folds."""
-        from datamodules.phantom.hand import write_hand
+        from datamodules.phantom.hand.films import write_hand
 
         write_hand(root, films=cls.phantom_films * scale, seed=seed)
 

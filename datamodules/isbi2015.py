@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float
 
 from datamodules.base import Case, Inventory, LandmarkDataModule, LandmarkSchema, Protocol
-from datamodules.components.image_io import film_sizes, find_film
-from datamodules.components.labels import parse_points, read_lines
+from datamodules.components.images.image_io import film_sizes, find_film
+from datamodules.components.labels.parsing import parse_points, read_lines
 from datamodules.components.protocols import Split, grouped_folds
 
 FRAME = (2400, 1935)
@@ -163,7 +163,7 @@ AnnotationsByMD/400_junior/001.txt ... 400.txt
     @classmethod
     def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
         """Write 32 training, 10 test1 and 8 test2 films of 480 px height."""
-        from datamodules.phantom.skull import write_isbi
+        from datamodules.phantom.skull.films import write_isbi
 
         write_isbi(root, train=32 * scale, test1=10 * scale, test2=8 * scale, seed=seed)
 

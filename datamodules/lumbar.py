@@ -15,7 +15,7 @@ import numpy as np
 
 from datamodules.base import Case, DataError, Inventory, LandmarkDataModule, Protocol
 from datamodules.buu import BUU
-from datamodules.components.end_plates import end_plate_schema
+from datamodules.components.labels.end_plates import end_plate_schema
 from datamodules.components.protocols import Split, hold_out
 from datamodules.nhanes2 import NHANES2
 
@@ -86,7 +86,7 @@ nhanes2/    (or {", ".join(NHANES2.folders[1:])})
     @classmethod
     def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
         """Write 40 films of BUU-LSPINE and 20 of NHANES II."""
-        from datamodules.phantom.lumbar_files import write_buu, write_nhanes2
+        from datamodules.phantom.lumbar.files import write_buu, write_nhanes2
 
         write_buu(root / "buu", 40 * scale, seed, views=("LA",))
         write_nhanes2(root / "nhanes2", nh2=2 * scale, tif8=2 * scale, jpg=16 * scale, seed=seed + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from datamodules.components.vertebra_crop import VertebraCrops, crop_layout, crop_protocol
+from datamodules.families.vertebra_crop import VertebraCrops, crop_layout, crop_protocol
 
 _LEVELS = ("L1", "L2", "L3", "L4", "L5")
 
@@ -26,6 +26,6 @@ class LumbarCrops(VertebraCrops):
     @classmethod
     def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
         """Write 40 patients of five crops, cut from films of 512 px height."""
-        from datamodules.phantom.vertebra_crops import write_lumbar_crops
+        from datamodules.phantom.cervical.crops import write_lumbar_crops
 
         write_lumbar_crops(root, 40 * scale, cls.schema.names, seed=seed)

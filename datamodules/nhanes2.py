@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Float
 
 from datamodules.base import Case, Inventory, LandmarkDataModule, Protocol
-from datamodules.components.end_plates import end_plate_oddities, end_plate_schema, read_end_plates
-from datamodules.components.image_io import film_sizes
-from datamodules.components.nh2 import LUMBAR as FRAME
+from datamodules.components.images.image_io import film_sizes
+from datamodules.components.images.nh2 import LUMBAR as FRAME
+from datamodules.components.labels.end_plates import end_plate_oddities, end_plate_schema, read_end_plates
 from datamodules.components.protocols import Split, drawn_splits
 
 SPACING = 0.174
@@ -85,7 +85,7 @@ points/<film>.csv   11 lines x1,y1,x2,y2: L1 upper, L1 lower, ... L5 lower, S1 u
     @classmethod
     def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
         """Write 24 films: 4 of nh2 at full size, 4 of tif8 and 16 jpg at a quarter of it."""
-        from datamodules.phantom.lumbar_files import write_nhanes2
+        from datamodules.phantom.lumbar.files import write_nhanes2
 
         write_nhanes2(root, nh2=4, tif8=4, jpg=cls.phantom_films * scale - 8, seed=seed, height=FRAME[0] // 4)
 

@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from datamodules.base import Case, DataError, Inventory, LandmarkDataModule, LandmarkSchema, Protocol
-from datamodules.components.cache import FilmCache
-from datamodules.components.card import RADII_MM, RADII_PX, Card, Rule
-from datamodules.components.card_records import CardFolder, Record
-from datamodules.components.card_splits import split_members, split_names
-from datamodules.components.image_io import film_size
-from datamodules.components.privacy import PrivateFilms, Pseudonyms, numbered, redact, salt_of, withheld
+from datamodules.components.cards.card import RADII_MM, RADII_PX, Card, Rule
+from datamodules.components.cards.privacy import PrivateFilms, Pseudonyms, numbered, redact, salt_of, withheld
+from datamodules.components.cards.records import CardFolder, Record
+from datamodules.components.cards.splits import split_members, split_names
+from datamodules.components.images.cache import FilmCache
+from datamodules.components.images.image_io import film_size
 from datamodules.components.protocols import Split
 
 BADGE = "private data"

@@ -9,16 +9,16 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.store import write_atomically
-from leaderboards.boards import Board
-from leaderboards.comparisons import COMPARISONS, board_diagram, comparison_frame, diagram_name
-from leaderboards.exports import SCHEMA, page_json, schema_text
-from leaderboards.latex import page_tex
-from leaderboards.overall import average_ranks, overall_diagram, overall_name
-from leaderboards.pages import index_text, page_name, page_text
-from leaderboards.reader import read_boards
-from leaderboards.reported import Reported
-from leaderboards.tables import COLUMNS, board_frame, column_frame
-from leaderboards.terminal import show
+from leaderboards.boards.board import Board
+from leaderboards.boards.read import read_boards
+from leaderboards.boards.reported import Reported
+from leaderboards.text.comparisons import COMPARISONS, board_diagram, comparison_frame, diagram_name
+from leaderboards.text.exports import SCHEMA, page_json, schema_text
+from leaderboards.text.latex import page_tex
+from leaderboards.text.overall import average_ranks, overall_diagram, overall_name
+from leaderboards.text.pages import index_text, page_name, page_text
+from leaderboards.text.tables import COLUMNS, board_frame, column_frame
+from leaderboards.text.terminal import show
 
 __all__ = ["build", "show"]
 

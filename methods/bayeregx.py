@@ -14,13 +14,13 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
-from methods.components.box_detector import BoxDetector
-from methods.components.boxes import Boxes
-from methods.components.cbam import CBAM
-from methods.components.intensity import grey
-from methods.components.kinds import kinds
+from methods.components.crops.box_detector import BoxDetector
+from methods.components.crops.boxes import Boxes
+from methods.components.images.intensity import grey
 from methods.components.losses import attenuated_l2, l2
+from methods.components.networks.cbam import CBAM
 from methods.components.optim import Schedule, adam
+from methods.components.structures.kinds import kinds
 
 Head = Literal["mse", "baye"]
 Crops = Literal["detector", "oracle"]
@@ -36,8 +36,8 @@ class BayeRegX(Method):
     Crops come from a detector that is trained before the regressor, or, with `crops="oracle"`, from the true landmarks,
     at test time too: then `predict` reads `batch.points`, and leaderboards show the badge "oracle crop".
 
-    Points and standard deviations are fractions of a crop's sides; `leaderboards.certainty` sorts them into the paper's
-    certain, moderately and highly uncertain points.
+    Points and standard deviations are fractions of a crop's sides; `leaderboards.site.certainty` sorts them into the
+    paper's certain, moderately and highly uncertain points.
     """
 
     paper = Paper(

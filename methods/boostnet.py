@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from methods.base import Batch, LandmarkSchema, Paper
-from methods.components.coordinate_regression import Coordinates
-from methods.components.intensity import grey
-from methods.components.kinds import kinds
+from methods.components.families.coordinate_regression import Coordinates
+from methods.components.images.intensity import grey
 from methods.components.losses import l2
 from methods.components.optim import Schedule
+from methods.components.structures.kinds import kinds
 
 BLOCKS = (1, 2, 4, 8, 8)
 

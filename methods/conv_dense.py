@@ -9,11 +9,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from methods.base import Batch, LandmarkSchema, Paper
-from methods.components.backbones import Weights
-from methods.components.coordinate_regression import Coordinates
-from methods.components.intensity import imagenet
+from methods.components.families.coordinate_regression import Coordinates
+from methods.components.images.intensity import imagenet
+from methods.components.networks.backbones import Weights
+from methods.components.networks.pyramids import FeaturePyramid
 from methods.components.optim import Schedule
-from methods.components.pyramids import FeaturePyramid
 
 
 class ConvDense(Coordinates):

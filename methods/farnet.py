@@ -9,13 +9,13 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from methods.base import Batch, LandmarkSchema, Prediction
-from methods.components.ao2023 import WEIGHTS, FullFilmHeatmaps, Heatmaps, paper, row
-from methods.components.backbones import Weights
-from methods.components.feature_aggregation import Fusion, MultiScaleFeatureAggregation, conv
+from methods.components.families.ao2023 import WEIGHTS, FullFilmHeatmaps, Heatmaps, paper, row
 from methods.components.heatmap import Codec
-from methods.components.intensity import IMAGENET_MEAN, IMAGENET_STD, imagenet
+from methods.components.images.intensity import IMAGENET_MEAN, IMAGENET_STD, imagenet
 from methods.components.losses import adaptive_wing, ewc, l2
-from methods.components.pyramids import FeaturePyramid
+from methods.components.networks.backbones import Weights
+from methods.components.networks.feature_aggregation import Fusion, MultiScaleFeatureAggregation, conv
+from methods.components.networks.pyramids import FeaturePyramid
 
 Refinement = Literal["none", "naive", "full"]
 Loss = Literal["ewc", "l2", "aw"]

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from methods.base import LandmarkSchema
-from methods.components.ao2023 import WEIGHTS, FullFilmHeatmaps, Heatmaps, paper, row
-from methods.components.backbones import Weights
+from methods.components.families.ao2023 import WEIGHTS, FullFilmHeatmaps, Heatmaps, paper, row
 from methods.components.heatmap import Codec
-from methods.components.intensity import imagenet
-from methods.components.pyramids import FeaturePyramid
+from methods.components.images.intensity import imagenet
+from methods.components.networks.backbones import Weights
+from methods.components.networks.pyramids import FeaturePyramid
 
 
 class FPN(FullFilmHeatmaps):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from methods.components.coordinate_regression import CoordinateRegression
-from methods.components.fard2022 import WHOLE_FILM, paper
+from methods.components.families.coordinate_regression import CoordinateRegression
+from methods.components.families.fard2022 import WHOLE_FILM, paper
 
 
 class MNV2(CoordinateRegression):

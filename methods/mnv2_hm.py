@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from methods.components.deconv_heatmap import DeconvHeatmap
-from methods.components.fard2022 import WHOLE_FILM, paper
+from methods.components.families.deconv_heatmap import DeconvHeatmap
+from methods.components.families.fard2022 import WHOLE_FILM, paper
 
 
 class MNV2HM(DeconvHeatmap):

@@ -12,9 +12,9 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from methods.base import Batch, InputSpec, LandmarkSchema, Method, Prediction, Stage
-from methods.components.fard2022 import WHOLE_FILM, augmentation, paper
+from methods.components.families.fard2022 import WHOLE_FILM, augmentation, paper
 from methods.components.heatmap import Codec, covariance, decode, gaussian
-from methods.components.intensity import equalize, grey
+from methods.components.images.intensity import equalize, grey
 from methods.components.losses import Categorical, ic_loss, l1, l2
 from methods.components.optim import Schedule, adam
 

@@ -17,10 +17,10 @@ from torch.nn.functional import interpolate
 
 from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
 from methods.components.averaging import WeightAverage
-from methods.components.backbones import Weights, feature_maps
 from methods.components.heatmap import Codec, covariance, decode, from_heatmap_grid, gaussian
-from methods.components.intensity import imagenet
+from methods.components.images.intensity import imagenet
 from methods.components.losses import spatial_kl
+from methods.components.networks.backbones import Weights, feature_maps
 from methods.components.optim import adamw
 
 STRIDE = 4

@@ -12,7 +12,7 @@ from sklearn.ensemble import RandomForestRegressor
 from torch import Tensor
 
 from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
-from methods.components.film_features import FilmFeatures
+from methods.components.images.film_features import FilmFeatures
 
 PIXEL_VARIANCE = 1 / 12
 

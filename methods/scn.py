@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 
 from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Stage
 from methods.components.heatmap import Codec, decode
-from methods.components.intensity import grey
+from methods.components.images.intensity import grey
 from methods.components.losses import learned_gaussian
 from methods.components.optim import adam
 

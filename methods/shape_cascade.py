@@ -16,10 +16,10 @@ from torch.optim.lr_scheduler import ExponentialLR
 
 from datamodules.components.samples import collate
 from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
-from methods.components.cascade import Cascade
-from methods.components.intensity import grey
-from methods.components.kinds import Kind, kinds
-from methods.components.regions import cut, from_region, to_region
+from methods.components.crops.regions import cut, from_region, to_region
+from methods.components.images.intensity import grey
+from methods.components.structures.cascade import Cascade
+from methods.components.structures.kinds import Kind, kinds
 
 FILMS_AT_ONCE = 8
 

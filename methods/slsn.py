@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
 from methods.components.heatmap import Codec, covariance, decode, gaussian
-from methods.components.intensity import grey
-from methods.components.kinds import highest_peaks, kinds, mean_axes, mean_structure, order_along, windows
-from methods.components.limbs import limb_scores, limb_tree, line_field, pair
+from methods.components.images.intensity import grey
 from methods.components.losses import l2
 from methods.components.optim import Schedule, adam
+from methods.components.structures.kinds import highest_peaks, kinds, mean_axes, mean_structure, order_along, windows
+from methods.components.structures.limbs import limb_scores, limb_tree, line_field, pair
 
 Repeats = tuple[int, int, int, int]
 REACH = 3

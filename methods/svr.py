@@ -13,7 +13,7 @@ from sklearn.svm import SVR
 from torch import Tensor
 
 from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
-from methods.components.film_features import FilmFeatures
+from methods.components.images.film_features import FilmFeatures
 
 
 class SupportVectorRegression(Method):

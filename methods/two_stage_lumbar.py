@@ -13,18 +13,18 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
-from methods.components.centre_net import STRIDE, CentreNet
-from methods.components.centre_repair import descending, repair
-from methods.components.clahe import blur, clahe
-from methods.components.crops import Squares, draw, squares_round, widening
+from methods.components.crops.crops import Squares, draw, squares_round, widening
 from methods.components.heatmap import Codec, covariance, decode, from_heatmap_grid, gaussian, to_heatmap_grid
-from methods.components.intensity import grey
-from methods.components.limbs import line_field
+from methods.components.images.clahe import blur, clahe
+from methods.components.images.intensity import grey
+from methods.components.images.spine_cutout import Cutout, cutout
 from methods.components.losses import l2
-from methods.components.mnet import MNet
+from methods.components.networks.centre_net import STRIDE, CentreNet
+from methods.components.networks.mnet import MNet
 from methods.components.optim import Schedule, adam
-from methods.components.parts import Frame, PartKind, frames, landmark_sigma, parts
-from methods.components.spine_cutout import Cutout, cutout
+from methods.components.structures.centre_repair import descending, repair
+from methods.components.structures.limbs import line_field
+from methods.components.structures.parts import Frame, PartKind, frames, landmark_sigma, parts
 
 TYPICAL_SIGMA, TYPICAL_SPREAD = 1 / 24, 1 / 13
 """Of a centre map's and a square's side, where the truth does not tell the size of L5 or of the square's part."""

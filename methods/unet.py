@@ -9,9 +9,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from methods.base import LandmarkSchema
-from methods.components.ao2023 import FullFilmHeatmaps, Heatmaps, paper, row
+from methods.components.families.ao2023 import FullFilmHeatmaps, Heatmaps, paper, row
 from methods.components.heatmap import Codec
-from methods.components.intensity import imagenet
+from methods.components.images.intensity import imagenet
 
 
 class UNet(FullFilmHeatmaps):

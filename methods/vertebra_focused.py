@@ -14,12 +14,12 @@ from torch.nn.functional import interpolate
 from torch.optim.lr_scheduler import ExponentialLR
 
 from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
-from methods.components.backbones import Weights
 from methods.components.heatmap import covariance, from_heatmap_grid, to_heatmap_grid
-from methods.components.intensity import grey
-from methods.components.kinds import Kind, highest_peaks, kinds, mean_axes, order_along, windows
+from methods.components.images.intensity import grey
 from methods.components.losses import focal, l1
-from methods.components.pyramids import FeaturePyramid
+from methods.components.networks.backbones import Weights
+from methods.components.networks.pyramids import FeaturePyramid
+from methods.components.structures.kinds import Kind, highest_peaks, kinds, mean_axes, order_along, windows
 
 STRIDE = 4
 SMALLEST_RADIUS = 2.0

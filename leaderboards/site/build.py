@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.store import write_atomically
-from leaderboards.boards import Board
+from leaderboards.boards.board import Board
+from leaderboards.boards.read import FACTS, read_boards
+from leaderboards.boards.reported import Reported
 from leaderboards.build import write_boards
-from leaderboards.pages import page_name
-from leaderboards.reader import FACTS, read_boards
-from leaderboards.reported import Reported
-from leaderboards.robustness import STRESS, read_stress, stress_page
+from leaderboards.robustness.tables import STRESS, read_stress, stress_page
 from leaderboards.site.dataset import EXPORTS, Page, Sources, dataset_page
 from leaderboards.site.films import PARTS, Draw
 from leaderboards.site.html import TEMPLATES, environment
 from leaderboards.site.methods import method_list, method_pages
 from leaderboards.site.overview import averages, costs, leaders, ranks
 from leaderboards.site.ranking import STATUS_TEXT, method_page
+from leaderboards.text.pages import page_name
 
 PLOTLY = "plotly.min.js"
 MANIFEST = "files.txt"

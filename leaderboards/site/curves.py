@@ -9,11 +9,11 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Float
 
-from leaderboards.boards import Row
+from leaderboards.boards.board import Row
 from leaderboards.site.figures import VISIBLE, Series, hidden, layout_of, log_axis, style, trace_of
 from leaderboards.site.html import Cell, Figure, Head, Line, Table, number_cell, rounded
 from leaderboards.site.predicted import mean_of
-from leaderboards.tables import number
+from leaderboards.text.tables import number
 
 CURVE_POINTS: Final = 61
 LEVELS: Final = tuple(range(5, 100, 5))

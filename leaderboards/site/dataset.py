@@ -11,11 +11,8 @@ import numpy as np
 import pandas as pd
 
 from benchmark.store import HISTORY
-from leaderboards.boards import Board, Row
-from leaderboards.caveats import leak_free_ranks
-from leaderboards.comparisons import diagram_name, resampling_text
-from leaderboards.pages import legend, page_name
-from leaderboards.robustness import StressBoard
+from leaderboards.boards.board import Board, Row
+from leaderboards.robustness.tables import StressBoard
 from leaderboards.site import curves, figures, films, ranking
 from leaderboards.site.figures import Series
 from leaderboards.site.html import Cell, Figure, Head, Line, Table
@@ -23,7 +20,10 @@ from leaderboards.site.overview import caveats_of
 from leaderboards.site.predicted import Reader
 from leaderboards.site.robustness import Robustness, robustness_of
 from leaderboards.site.statistics import Statistics, statistics_of
-from leaderboards.tables import heading
+from leaderboards.text.caveats import leak_free_ranks
+from leaderboards.text.comparisons import diagram_name, resampling_text
+from leaderboards.text.pages import legend, page_name
+from leaderboards.text.tables import heading
 
 EXPORTS = "exports"
 """Folder of the Markdown, CSV and other tables in the site."""

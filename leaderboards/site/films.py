@@ -10,14 +10,14 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from benchmark.gallery import Film, Place, thumbnail_size
-from leaderboards.boards import Board, Row
-from leaderboards.certainty import CLASSES, COLOURS, Thresholds, classify, fit_thresholds
-from leaderboards.predictions import PRIVATE
-from leaderboards.reader import PHANTOM
+from benchmark.thumbnails import Film, Place, thumbnail_size
+from leaderboards.boards.board import Board, Row
+from leaderboards.boards.read import PHANTOM
+from leaderboards.publish import PRIVATE
+from leaderboards.site.certainty import CLASSES, COLOURS, Thresholds, classify, fit_thresholds
 from leaderboards.site.figures import Series
 from leaderboards.site.predicted import Predicted, mean_of
-from leaderboards.tables import number
+from leaderboards.text.tables import number
 
 PARTS: Final = 4
 """Overlays are drawn in whole numbers of a quarter of a pixel, which is half of the bytes."""

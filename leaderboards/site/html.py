@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.filters import do_mark_safe
 
-from leaderboards.tables import NO_NUMBER
+from leaderboards.text.tables import NO_NUMBER
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from leaderboards.boards import Board, Row
+from leaderboards.boards.board import Board, Row
 from leaderboards.site import ranking
 from leaderboards.site.dataset import Page
 from leaderboards.site.films import Gallery
 from leaderboards.site.html import Cell, Head, Line, Table, number_cell
 from leaderboards.site.overview import FILTERED, board_link, board_title
-from leaderboards.tables import NO_NUMBER, heading, number, rank_text
+from leaderboards.text.tables import NO_NUMBER, heading, number, rank_text
 
 
 class MethodPage(NamedTuple):

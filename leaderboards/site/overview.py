@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from leaderboards.badges import board_badges
-from leaderboards.boards import FLOOR, Board, Row
-from leaderboards.overall import average_ranks, overall_name, overall_section
-from leaderboards.pages import page_name
+from leaderboards.boards.badges import board_badges
+from leaderboards.boards.board import FLOOR, Board, Row
 from leaderboards.site import ranking
 from leaderboards.site.html import Cell, Figure, Head, Line, Table, number_cell
 from leaderboards.site.pareto import pareto
-from leaderboards.tables import NO_NUMBER, heading, number, rank_text
+from leaderboards.text.overall import average_ranks, overall_name, overall_section
+from leaderboards.text.pages import page_name
+from leaderboards.text.tables import NO_NUMBER, heading, number, rank_text
 
 TINTS = 5
 """Shades of the ranks' backgrounds."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from leaderboards.boards import Board, Column, Row
+from leaderboards.boards.board import Board, Column, Row
 from leaderboards.site.figures import COLOURS, layout_of, log_axis
 from leaderboards.site.html import Cell, Figure, Head, Line, Table, number_cell, rounded
-from leaderboards.tables import NO_NUMBER, heading, number
+from leaderboards.text.tables import NO_NUMBER, heading, number
 
 _Point = tuple[Row, float, float]
 """A row with its cost and its score."""

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from benchmark.store import PREDICTIONS, VALIDATION
-from leaderboards.boards import Row
+from leaderboards.boards.board import Row
 
 _TEXT: Final = ("test_set", "case", "landmark")
 _POINT: Final = ("x", "y", "true_x", "true_y")

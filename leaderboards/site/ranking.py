@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from itertools import groupby
 
-from leaderboards.badges import gap
-from leaderboards.boards import Board, Column, Row
+from leaderboards.boards.badges import gap
+from leaderboards.boards.board import Board, Column, Row
 from leaderboards.site.html import Cell, Head, Line, Table, number_cell
 from leaderboards.site.statistics import tied_cell
-from leaderboards.tables import NO_NUMBER, UNITS, count, difference, duration, number, rank_text
+from leaderboards.text.tables import NO_NUMBER, UNITS, count, difference, duration, number, rank_text
 
 MAIN_SCORES = 8
 """Score columns of the first table."""

@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from leaderboards.boards import FLOOR, Board, Column
-from leaderboards.robustness import SEVERITIES, Method, StressBoard
+from leaderboards.boards.board import FLOOR, Board, Column
+from leaderboards.robustness.tables import SEVERITIES, Method, StressBoard
 from leaderboards.site.figures import COLOURS, DASHES, FLOOR_COLOUR, MOST, VISIBLE, log_axis
 from leaderboards.site.html import Cell, Figure, Head, Line, Table, number_cell, rounded
 from leaderboards.site.ranking import score_head
-from leaderboards.tables import NO_NUMBER, number
+from leaderboards.text.tables import NO_NUMBER, number
 
 
 class Robustness(NamedTuple):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from leaderboards.boards import Board, Column, Row
-from leaderboards.comparisons import HOW_TO_TELL, p_text, resampling_text
-from leaderboards.diagrams import MOST as MOST_DRAWN
+from leaderboards.boards.board import Board, Column, Row
+from leaderboards.boards.statistics import ALPHA, Comparison
+from leaderboards.boards.ties import tied_text
 from leaderboards.site.html import Cell, Head, Line, Table, number_cell
-from leaderboards.stats import ALPHA, Comparison
-from leaderboards.tables import NO_NUMBER, number, rank_text
-from leaderboards.ties import tied_text
+from leaderboards.text.comparisons import HOW_TO_TELL, p_text, resampling_text
+from leaderboards.text.diagrams import MOST as MOST_DRAWN
+from leaderboards.text.tables import NO_NUMBER, number, rank_text
 
 MOST = 12
 """Rows of the table of pairs; a larger one cannot be read."""

@@ -9,7 +9,7 @@ import datamodules
 import methods
 from benchmark.cell import Budget, Cell
 from benchmark.lookup import effective_hparams, find_variant
-from benchmark.training import Context
+from benchmark.training.run_cell import Context
 
 PLUGINS = tuple(sorted((Path(__file__).parent / "plugins").glob("*.py")))
 

@@ -12,9 +12,9 @@ from lightning import seed_everything
 import datamodules
 import methods
 from benchmark.cell import Budget, Cell
-from benchmark.progress import Progress
 from benchmark.store import HISTORY, PREDICTIONS, VALIDATION, RunRecord, RunStore
-from benchmark.training import BEST, Context, run_cell
+from benchmark.training.progress import Progress
+from benchmark.training.run_cell import BEST, Context, run_cell
 
 MakeCell = Callable[..., Cell]
 ONE_EPOCH = Budget("test", epochs=1)

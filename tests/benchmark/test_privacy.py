@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from benchmark.__main__ import main
+from benchmark.cli.main import main
 from benchmark.store import RunStore
-from datamodules.components.card import Card
+from datamodules.components.cards.card import Card
 from datamodules.phantom.card_formats import NAMES, write_dicom, write_private
 from datamodules.private import dataset_of
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from datamodules.phantom.lumbar_files import write_buu
+from datamodules.phantom.lumbar.files import write_buu
 
 
 def write(root: Path) -> None:

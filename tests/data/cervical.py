@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from datamodules.cervical import Cervical
-from datamodules.phantom.cervical import write_cervical
+from datamodules.phantom.cervical.films import write_cervical
 
 
 def write(root: Path) -> None:

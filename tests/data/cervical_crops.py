@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from datamodules.cervical_crops import CervicalCrops
-from datamodules.phantom.vertebra_crops import write_cervical_crops
+from datamodules.phantom.cervical.crops import write_cervical_crops
 
 
 def write(root: Path) -> None:

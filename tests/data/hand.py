@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from datamodules.phantom.hand import write_hand
+from datamodules.phantom.hand.films import write_hand
 
 
 def write(root: Path) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from datamodules.phantom.skull import write_isbi
+from datamodules.phantom.skull.films import write_isbi
 
 
 def write(root: Path) -> None:

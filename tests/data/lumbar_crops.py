@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from datamodules.lumbar_crops import LumbarCrops
-from datamodules.phantom.vertebra_crops import write_lumbar_crops
+from datamodules.phantom.cervical.crops import write_lumbar_crops
 
 
 def write(root: Path) -> None:

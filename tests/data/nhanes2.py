@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from datamodules.phantom.lumbar_files import write_nhanes2
+from datamodules.phantom.lumbar.files import write_nhanes2
 
 
 def write(root: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from datamodules import discover
+from datamodules.audit.check import check
 from datamodules.base import DataError, LandmarkDataModule
-from datamodules.components.check import check
 
 DATASETS = discover()
 Fresh = Callable[[str], Path]

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datamodules.audit.check import check
 from datamodules.base import DataError
 from datamodules.buu import BUU
 from datamodules.buu_ap import BUUAP
-from datamodules.components.buu_view import parse_name
-from datamodules.components.check import check
-from datamodules.components.end_plates import read_end_plates, write_end_plates
-from datamodules.components.image_io import film_size, read_film
-from datamodules.components.nh2 import CERVICAL, LUMBAR, nh2_size, read_nh2, write_nh2
+from datamodules.components.images.image_io import film_size, read_film
+from datamodules.components.images.nh2 import CERVICAL, LUMBAR, nh2_size, read_nh2, write_nh2
+from datamodules.components.labels.end_plates import read_end_plates, write_end_plates
+from datamodules.families.buu_view import parse_name
 from datamodules.lumbar import PAPER, Lumbar, draw_parts, scaled
 from datamodules.nhanes2 import NHANES2, SPACING
 

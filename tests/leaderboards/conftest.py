@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 import datamodules
-from benchmark.gallery import Film, Place, thumbnail_size
-from benchmark.score import score
+from benchmark.scoring.score import score
 from benchmark.store import HISTORY, VALIDATION, RunRecord
+from benchmark.thumbnails import Film, Place, thumbnail_size
 from datamodules.base import LandmarkSchema
-from leaderboards.reported import Reported
+from leaderboards.boards.reported import Reported
 from leaderboards.site.build import build_site
 from tests.stored_runs import NAMES, Skull, predictions, write_run
 

@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from benchmark.bootstrap import CONFIDENCE, RESAMPLES
 from benchmark.cell import Budget, Cell
-from benchmark.score import score
-from leaderboards.boards import Column
+from benchmark.scoring.bootstrap import CONFIDENCE, RESAMPLES
+from benchmark.scoring.score import score
+from leaderboards.boards.board import Column
+from leaderboards.boards.read import read_boards
+from leaderboards.boards.reported import Reported
 from leaderboards.build import build, show
-from leaderboards.pages import HOW_TO_READ
-from leaderboards.reader import read_boards
-from leaderboards.reported import Reported
-from leaderboards.tables import heading, score_tables
+from leaderboards.text.pages import HOW_TO_READ
+from leaderboards.text.tables import heading, score_tables
 from tests.stored_runs import Skull, predictions, skull, write_run
 
 __all__ = ["skull"]

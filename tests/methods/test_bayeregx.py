@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from datamodules.base import LandmarkSchema
 from datamodules.components.samples import collate
-from datamodules.components.vertebra_crop import CROP_SCHEMA
+from datamodules.families.vertebra_crop import CROP_SCHEMA
 from methods.bayeregx import BayeRegX, plan
-from methods.components.boxes import Boxes
-from methods.components.cbam import CBAM
+from methods.components.crops.boxes import Boxes
 from methods.components.losses import attenuated_l2
+from methods.components.networks.cbam import CBAM
 
 from .conftest import make_samples
 
@@ -199,7 +199,7 @@ def test_the_detector_learns_where_the_vertebrae_of_a_film_are(schema: LandmarkS
     method = prepared(schema, film_size=(128, 128), detector_width=8).train()
     batch = collate(make_samples(method, missing=0))
     optimizer = torch.optim.Adam(method.parameters(), lr=1e-2)
-    for _ in range(60):
+    for _ in range(120):
         optimizer.zero_grad()
         method.loss(batch).backward()
         optimizer.step()

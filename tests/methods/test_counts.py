@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from datamodules.base import LandmarkSchema
 from methods import discover
-from methods.components.intensity import equalize
+from methods.components.images.intensity import equalize
 from methods.posenet import PoseNetwork
 
 CERVICAL = LandmarkSchema(tuple(f"p{i}" for i in range(29)))

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 from datamodules.base import Batch, LandmarkSchema, Sample
 from datamodules.components.samples import collate
 from methods.components.averaging import WeightAverage
-from methods.components.backbones import feature_maps
 from methods.components.losses import spatial_kl
+from methods.components.networks.backbones import feature_maps
 from methods.pyramid_dark import PyramidDark, PyramidNetwork
 
 from .conftest import build, make_samples

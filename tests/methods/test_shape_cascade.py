@@ -16,13 +16,13 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from benchmark.cell import Budget, Cell
-from benchmark.progress import Progress
-from benchmark.training import Context, run_cell
+from benchmark.training.progress import Progress
+from benchmark.training.run_cell import Context, run_cell
 from datamodules.aasce import AASCE
 from datamodules.base import LandmarkSchema, Sample
 from datamodules.components.samples import collate
-from methods.components.regions import cut, from_region, to_region
-from methods.components.shape import OffsetAxes, mean_shape, principal_axes, second_moments
+from methods.components.crops.regions import cut, from_region, to_region
+from methods.components.structures.shape import OffsetAxes, mean_shape, principal_axes, second_moments
 from methods.shape_cascade import ShapeCascade
 from tests.data.aasce import write
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from datamodules.base import LandmarkSchema
 from datamodules.components.samples import collate
-from methods.components.kinds import mean_structure
-from methods.components.limbs import limb_scores, limb_tree, line_field, pair
+from methods.components.structures.kinds import mean_structure
+from methods.components.structures.limbs import limb_scores, limb_tree, line_field, pair
 from methods.slsn import SLSN, LadderShuffleNet, ShuffleUnit
 
 from .conftest import build, make_samples

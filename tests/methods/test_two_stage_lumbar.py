@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from datamodules.base import Batch, LandmarkSchema
-from datamodules.components.end_plates import end_plate_schema
+from datamodules.components.labels.end_plates import end_plate_schema
 from datamodules.components.samples import collate
-from methods.components.centre_net import CentreNet
-from methods.components.centre_repair import descending, repair, skips
-from methods.components.clahe import blur, clahe
-from methods.components.coordconv import CoordConv2d
-from methods.components.crops import Squares, draw, squares_round, vertebra_sides, widening
+from methods.components.crops.crops import Squares, draw, squares_round, vertebra_sides, widening
 from methods.components.heatmap import gaussian
-from methods.components.mnet import MNet
-from methods.components.parts import Frame, frames, parts
-from methods.components.spine_cutout import cutout
+from methods.components.images.clahe import blur, clahe
+from methods.components.images.spine_cutout import cutout
+from methods.components.networks.centre_net import CentreNet
+from methods.components.networks.coordconv import CoordConv2d
+from methods.components.networks.mnet import MNet
+from methods.components.structures.centre_repair import descending, repair, skips
+from methods.components.structures.parts import Frame, frames, parts
 from methods.two_stage_lumbar import TwoStageLumbar
 
 from .conftest import build, make_samples

@@ -1,0 +1,69 @@
+"""The commands below `osteomark leaderboard`: packs of runs that someone else can verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.cli.commands import console
+
+
+def submit(run_dir: Path, *, out: Path | None = None, with_truth: bool = False, allow_dirty: bool = False) -> int:
+    """Pack a finished run so that someone else can verify its scores; runs on private data are refused.
+
+    The labels of the films stay out of the pack, with their spacing and sizes: most datasets do not let them be passed
+    on, and who verifies takes them from the dataset itself.
+
+    Args:
+        run_dir: The run's folder in its store.
+        out: The pack; named by the run, where you are, if not given.
+        with_truth: Add the labels, for readers without the dataset; only where its owner allows.
+        allow_dirty: Pack a run on code that no commit holds, too; the pack shows it.
+    """
+    from benchmark.packs.pack import read_pack, sha256
+    from benchmark.packs.submit import pack_run
+    from benchmark.store import write_atomically
+
+    content = pack_run(run_dir, with_truth=with_truth, allow_dirty=allow_dirty)
+    path = out or Path("-".join(run_dir.absolute().parts[-5:]) + ".zip")
+    write_atomically(path, lambda file: file.write_bytes(content))
+    pack = read_pack(path)
+    scores = sum(len(columns) for columns in pack.manifest["scores"].values())
+    console.print(
+        f"{path}: {scores} scores claimed, {len(content) / 1e6:.2f} MB, SHA-256 {sha256(content)}", markup=False
+    )
+    console.print(f"next: osteomark leaderboard verify {path} --data-root FOLDER", markup=False)
+    return 0
+
+
+def verify(
+    pack: Path,
+    *,
+    data_root: Path | None = None,
+    store: Path | None = None,
+    card: list[Path] = [],  # noqa: B006  # never changed
+    plugin: list[Path] = [],  # noqa: B006
+) -> int:
+    """Recompute every score of a pack from its predictions; the exit code is 2 where anything differs.
+
+    Args:
+        pack: The zip file that `submit` wrote.
+        data_root: Folder with the datasets' folders, whose labels are the truth.
+        store: A run store of your own, to take the truth from a run on the same films instead.
+        card: Files of cards, where one describes the dataset.
+        plugin: Python files with methods of your own.
+    """
+    from benchmark.packs.verify import UNPROVEN, verify
+    from datamodules import add_card
+
+    _ = [add_card(path) for path in card]
+    found = verify(pack, data_root, store, plugin)
+    for test_set, columns in found.scores.items():
+        first = next((f"{name} {value:.6g}" for name, value in columns.items() if value is not None), "no score")
+        console.print(f"{test_set}: {found.cases[test_set]} cases, {first}", markup=False)
+    console.print(
+        f"{found.run}: {found.claimed} claimed scores recomputed with the truth of {found.source}", markup=False
+    )
+    for remark in (*found.remarks, UNPROVEN):
+        console.print(remark, markup=False)
+    console.print(f"{pack} is verified.", markup=False)
+    return 0

@@ -1,0 +1,272 @@
+"""Where cells run. `LocalEngine` keeps one worker process per device slot of this machine.
+
+An engine is thin: a cell is one importable function of a key and a context, so another engine (Ray, Slurm) only has
+to carry a `Job` somewhere and a `RunRecord` back.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from benchmark.cell import Cell
+from benchmark.store import LOG, RunRecord, RunStore
+from benchmark.training.progress import Progress
+
+if TYPE_CHECKING:
+    from benchmark.training.run_cell import Context
+
+CPU_SLOTS = 4
+WORKER_BYTES = 3 * 2**30
+"""What a worker on the processor may need."""
+_PROCESSES = multiprocessing.get_context("spawn")
+
+
+class Job(NamedTuple):
+    """A cell with the fingerprint of its data, which together have one place in the store."""
+
+    cell: Cell
+    fingerprint: str
+
+
+Watch = Callable[[Job, Progress], None]
+
+
+class Engine(Protocol):
+    """Runs jobs somewhere."""
+
+    def run(self, jobs: Sequence[Job], context: Context, watch: Watch) -> Iterator[RunRecord]:
+        """Yield one record per job as it ends; a job that fails yields one, too. `watch` is told what happens."""
+
+
+class Slot(NamedTuple):
+    """What one worker may use.
+
+    Attributes:
+        device: Value of `CUDA_VISIBLE_DEVICES`; None on the processor.
+        threads: Of the processor.
+    """
+
+    device: str | None
+    threads: int
+
+    def take(self) -> None:
+        """Limit this process to it, before torch is imported."""
+        if self.device is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.device
+        limit_threads(self.threads)
+
+
+def local_slots(count: int | None = None) -> list[Slot]:
+    """Return this machine's slots: one per visible GPU, otherwise a few that divide the processor's cores.
+
+    Small networks gain little from a second core, so without a GPU there are up to `CPU_SLOTS` slots.
+
+    Args:
+        count: How many; more than there are GPUs share them in turn.
+    """
+    import torch  # takes a second; `--help` does not need it
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = torch.cuda.device_count()
+    names = given.split(",")[:gpus] if given else [str(index) for index in range(gpus)]
+    count = count or gpus or max(1, min(cores, CPU_SLOTS, _memory() // WORKER_BYTES))
+    threads = max(1, cores // count)
+    return [Slot(names[index % gpus] if gpus else None, threads) for index in range(count)]
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+class LocalEngine:
+    """Worker processes on this machine, one per slot; a worker that dies takes only its cell with it.
+
+    Args:
+        slots: One worker each.
+    """
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self.slots = slots
+
+    def run(self, jobs: Sequence[Job], context: Context, watch: Watch) -> Iterator[RunRecord]:
+        """Yield one record per job as it ends; on leaving early the workers are killed, their checkpoints stay."""
+        waiting = deque(jobs)
+        workers = [Worker(slot, context, watch) for slot in self.slots[: len(waiting)]]
+        try:
+            for worker in workers:
+                worker.start(waiting.popleft())
+            while busy := {worker.connection: worker for worker in workers if worker.job}:
+                for connection in wait(list(busy)):
+                    worker = busy[connection]  # type: ignore[index]  # `wait` returns what it was given
+                    if record := worker.receive():
+                        if waiting:
+                            worker.start(waiting.popleft())
+                        yield record
+        finally:
+            for worker in workers:
+                worker.kill()
+
+
+class Worker:
+    """A process that runs one job after another; one that died is replaced by the next job.
+
+    Args:
+        slot: What it may use.
+        context: For all its jobs.
+        watch: Told what happens.
+    """
+
+    connection: Connection
+    process: SpawnProcess
+
+    def __init__(self, slot: Slot, context: Context, watch: Watch) -> None:
+        self.slot, self.context, self.watch = slot, context, watch
+        self.job: Job | None = None
+        self._alive = False
+
+    def start(self, job: Job) -> None:
+        """Begin a job; what comes of it is to be received."""
+        if not self._alive:
+            self._hire()
+        self.job, self._started = job, _now()
+        self.watch(job, Progress("starting"))
+        with suppress(OSError):  # it died; `receive` says so
+            self.connection.send(job)
+
+    def receive(self) -> RunRecord | None:
+        """Take the worker's next message: progress goes to the watcher, the record that ends the job is returned.
+
+        The record of a worker that died is made here and written for it.
+        """
+        job = self.job
+        assert job is not None, "only a worker with a job answers"
+        try:
+            message: Progress | RunRecord = self.connection.recv()
+        except (EOFError, OSError):
+            message = self._obituary(job)
+        if isinstance(message, RunRecord):
+            self.job = None
+            return message
+        self.watch(job, message)
+        return None
+
+    def kill(self) -> None:
+        """End the process at once; checkpoints and results are atomic, so nothing is left half written."""
+        if self._alive:
+            self._alive = False
+            self.process.kill()
+            self.process.join()
+            self.connection.close()
+
+    def _hire(self) -> None:
+        self.connection, theirs = _PROCESSES.Pipe()
+        self.process = _PROCESSES.Process(target=work, args=(theirs, self.slot, self.context))
+        self.process.start()
+        theirs.close()  # so that the worker's death ends the pipe
+        self._alive = True
+
+    def _obituary(self, job: Job) -> RunRecord:
+        self.process.join(timeout=5)  # its own end, not ours, is the reason
+        self.kill()
+        code = self.process.exitcode or 0
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        hint = "; the machine may have run out of memory" if code == -signal.SIGKILL else ""
+        record = RunRecord("failed", *job, self._started, _now(), reason=f"The worker process {how}{hint}.")
+        return RunStore(self.context.store).write(record)
+
+
+def work(connection: Connection, slot: Slot, context: Context) -> None:
+    """Run the jobs that arrive, in a worker process, until the pipe closes.
+
+    Args:
+        connection: Jobs come in, progress and records go out.
+        slot: What this process may use.
+        context: For all jobs.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    slot.take()
+    if sys.platform == "linux":  # loaders fork, as in any other process; spawned ones would pickle the whole trainer
+        multiprocessing.set_start_method("fork", force=True)
+    while True:
+        try:
+            job: Job = connection.recv()
+        except EOFError:
+            return
+        with _log_file(RunStore(context.store).path(*job) / LOG, private=context.dataset(job.cell).private):
+            record = _run_job(job, context, connection)
+        connection.send(record)
+
+
+def _run_job(job: Job, context: Context, connection: Connection) -> RunRecord:
+    from benchmark.training.run_cell import run_cell
+    from datamodules.base import DataError
+
+    try:
+        return run_cell(job.cell, context, connection.send)
+    except Exception as error:  # the data went bad after the matrix was checked; other cells go on
+        logging.exception("%s failed before it began", job.cell)
+        now = _now()
+        known = isinstance(error, DataError) or not context.dataset(job.cell).private  # a private set's tell nothing
+        reason = f"{type(error).__name__}: {error}" if known else f"{type(error).__name__} in a private set."
+        record = RunRecord("failed", *job, now, now, reason=reason)
+        return RunStore(context.store).write(record)
+
+
+def limit_threads(threads: int) -> None:
+    """Let the libraries of this process and of its children use so many threads each."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    import cv2
+    import torch
+
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def _log_file(path: Path, *, private: bool = False) -> Iterator[None]:
+    """Send everything that is written to the terminal, by whatever library, to a file instead; if private, nowhere."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(stream) for stream in (1, 2)]
+    with path.open("a") as file:
+        print(f"--- {_now()} process {os.getpid()}", file=file, flush=True)
+        if private:
+            print("The data is private: what libraries print is not kept; run.json says what failed.", file=file)
+    with Path(os.devnull if private else path).open("a") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for stream, copy in zip((1, 2), kept, strict=True):
+            os.dup2(copy, stream)
+            os.close(copy)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

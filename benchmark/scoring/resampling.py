@@ -1,0 +1,107 @@
+"""Bootstrap intervals of scores: whole patients are drawn where it is known whose films they are, else films.
+
+Films of one patient resemble each other, so that drawing them one by one makes an interval too narrow. The score itself
+stays the metric over all cases; only what is drawn changes.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from benchmark.scoring.bootstrap import ENDS, RESAMPLES, resample
+from datamodules.base import LandmarkDataModule
+from metrics.base import LandmarkMetric
+
+BATCH_ELEMENTS: Final = 2_000_000
+PATIENTS: Final = "patients"
+"""The entry of a `predictions.parquet`'s metadata with the first film of each case's patient, as JSON."""
+
+
+def interval(
+    metric: LandmarkMetric,
+    terms: Float[Tensor, "seed case term"],
+    patients: Sequence[str] = (),
+    resamples: int = RESAMPLES,
+) -> dict[str, tuple[float, float]]:
+    """Give the percentile bootstrap interval of each column's mean over seeds.
+
+    Args:
+        metric: Whose `reduce` summarises the terms.
+        terms: The metric's terms of the same cases for each seed.
+        patients: Of each case; every case is a patient of its own if empty.
+        resamples: Number of draws, with replacement, of as many patients as there are, each with all of its cases.
+
+    Returns:
+        Column to (low, high); NaN where there is only one patient.
+    """
+    columns = list(metric.columns())
+    members = _members(patients or [str(case) for case in range(terms.shape[1])])
+    if len(members) < 2:
+        return dict.fromkeys(columns, (float("nan"), float("nan")))
+
+    def statistic(draw: np.ndarray) -> np.ndarray:
+        values = np.empty((len(columns), len(draw)))
+        for rows, cases in _draws_by_size(members, draw, max(1, BATCH_ELEMENTS // terms.numel())):
+            reduced = metric.reduce(terms[:, torch.from_numpy(cases)])
+            values[:, rows] = torch.stack([reduced[column].double().mean(0) for column in columns]).numpy()
+        return values
+
+    resampled = resample(statistic, len(members), resamples)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of columns without a value: resamples without one do not count
+        low, high = np.nanquantile(resampled, ENDS, axis=-1).tolist()
+    return dict(zip(columns, zip(low, high, strict=True), strict=True))
+
+
+def patients_of(data: type[LandmarkDataModule], files: Sequence[Path], cases: Sequence[str]) -> tuple[str, ...]:
+    """Tell the patient of each case.
+
+    Args:
+        data: The dataset, which may know the patient from a case's name.
+        files: The `predictions.parquet` of the cases, whose metadata may say it.
+        cases: Names of cases.
+
+    Returns:
+        One text per case, the same for films of one patient; nothing where the patient of some case is not known.
+    """
+    told = {case: data.patient_of(case) for case in cases}
+    if not all(told.values()):
+        told = {case: first for file in files for case, first in _stored(file).items()}
+    return tuple(told[case] for case in cases) if all(case in told for case in cases) else ()
+
+
+def _stored(file: Path) -> Mapping[str, str]:
+    return dict(json.loads((pq.read_schema(file).metadata or {}).get(PATIENTS.encode(), b"{}")))
+
+
+def _members(patients: Sequence[str]) -> Int[np.ndarray, "patient place"]:
+    """Return the positions of each patient's cases, in the order of their first, filled up with -1."""
+    members: dict[str, list[int]] = {}
+    for case, patient in enumerate(patients):
+        members.setdefault(patient, []).append(case)
+    return np.array(list(zip(*zip_longest(*members.values(), fillvalue=-1), strict=True)))
+
+
+def _draws_by_size(
+    members: Int[np.ndarray, "patient place"], draw: Int[np.ndarray, "resample patient"], most: int
+) -> Iterator[tuple[Int[np.ndarray, " row"], Int[np.ndarray, "row case"]]]:
+    """Turn draws of patients into draws of cases, `most` draws of as many cases at a time."""
+    cases = members[draw].reshape(len(draw), -1)
+    sizes = (cases >= 0).sum(axis=1)
+    for size in np.unique(sizes):
+        alike = np.flatnonzero(sizes == size)
+        for start in range(0, len(alike), most):
+            rows = alike[start : start + most]
+            drawn = cases[rows]
+            yield rows, drawn[drawn >= 0].reshape(len(rows), size)

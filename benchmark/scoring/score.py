@@ -1,0 +1,331 @@
+"""Scores from stored predictions: per case beside each run, and pooled with intervals for the leaderboards.
+
+One evaluator for all methods, in original pixels. A group is what one leaderboard row shows: the runs of one variant
+with one configuration (hyper-parameters and budget) under one protocol on the same films. Within a group
+
+* the cases of all folds are pooled, then a metric is reduced once: a fold is no unit of its own;
+* several seeds are averaged: the value is the mean of the seeds' values, `sd_seeds` their sample standard deviation;
+* `low` and `high` are the 95 % percentile bootstrap interval: patients, where it is known whose films they are, else
+  cases are drawn with replacement, the same draw for every seed, metric and column, and the seeds' values averaged
+  within each draw, see `benchmark.scoring.resampling`;
+* seeds that lack a fold the others have are left out: the largest set of folds that any seed has counts, with every
+  seed that has all of it. `folds_done` of `folds_expected` tells an incomplete group;
+* named test sets are scored one by one and never averaged;
+* every score is also given on the test cases that no known leak touches, see `benchmark.scoring.leak_free`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+import datamodules
+import metrics
+from benchmark.cell import Cell
+from benchmark.scoring import leak_free
+from benchmark.scoring.facts import write_facts
+from benchmark.scoring.predicted import CaseSet, pool, read_predictions
+from benchmark.scoring.resampling import interval, patients_of
+from benchmark.store import CARDS, PREDICTIONS, SCORES, VALIDATION, RunRecord, RunStore, write_atomically
+from datamodules.base import LandmarkDataModule
+from metrics.base import Anatomy, Cases, LandmarkMetric
+
+FIRST = ("radial_error", "sdr")
+"""The metrics that open a leaderboard; the first column of the first ranks it. The others follow by name, last those
+that not every run has."""
+CACHE = ".scores.json"
+COLUMNS = (
+    *("dataset", "protocol", "content", "test_set", "variant", "method", "config", "budget", "seeds", "folds"),
+    *("folds_done", "folds_expected", "cases", "metric", "column", "title", "unit", "higher_is_better"),
+    *("value", "low", "high", "sd_seeds", *leak_free.COLUMNS, "reason"),
+)
+
+COUNTS = ("folds_done", "folds_expected", "cases", "cases_leak_free")
+
+logger = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The finished runs of one leaderboard row.
+
+    Args:
+        runs: All of one dataset, protocol, content, variant and configuration.
+    """
+
+    runs: tuple[RunRecord, ...]
+
+    @property
+    def comparable(self) -> dict[int, dict[str, RunRecord]]:
+        """Seed -> fold -> run, for the largest set of folds that a seed has and the seeds that have all of it."""
+        seeds: dict[int, dict[str, RunRecord]] = {}
+        for run in sorted(self.runs, key=lambda run: run.finished):
+            seeds.setdefault(run.cell.seed, {})[run.cell.split] = run
+        most = max((seeds[seed] for seed in sorted(seeds)), key=len)
+        complete = {seed: folds for seed, folds in sorted(seeds.items()) if folds.keys() >= most.keys()}
+        return {seed: {fold: folds[fold] for fold in sorted(most)} for seed, folds in complete.items()}
+
+
+def score(store: Path | str, plugins: Sequence[Path | str] = ()) -> Path:
+    """Score every finished run below `store`; what has not changed since the last time is taken from there.
+
+    A group that cannot be scored gets one row that says why, and the others go on.
+
+    Args:
+        store: The run store's folder.
+        plugins: Files with methods from outside the repository, whose papers the leaderboards then name.
+
+    Returns:
+        The written `scores.csv`; `facts.json`, what leaderboards say about datasets and methods, lies beside it.
+
+    Raises:
+        FileNotFoundError: There is no run below `store`.
+        ValueError: A `run.json` is damaged.
+    """
+    root = Path(store)
+    datamodules.recall_cards(root / CARDS)
+    runs = RunStore(root).runs()
+    if not runs:
+        raise FileNotFoundError(f"{root} holds no run; `osteomark run --store {root}` makes some.")
+    known, groups = _read_cache(root / CACHE), {}
+    for group in group_runs(runs):
+        key = _content_key(group)
+        groups[key] = known[key] if key in known else _rows_or_reason(group)
+    rows = [row for group in groups.values() for row in group]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(COUNTS, "Int64"))
+    path = root / "scores.csv"
+    write_atomically(path, lambda file: frame.to_csv(file, index=False, float_format="%.8g", lineterminator="\n"))
+    write_atomically(root / CACHE, lambda file: file.write_text(json.dumps(groups)))
+    write_facts(root, runs, plugins)
+    return path
+
+
+def score_run(folder: Path | str) -> dict[str, float]:
+    """Score one run from its stored predictions, without intervals.
+
+    Args:
+        folder: The run's folder in the store, which names dataset and protocol, with its `predictions.parquet`.
+
+    Returns:
+        `test_set/column` to value, as W&B's summary shows them.
+
+    Raises:
+        ValueError: The predictions are not complete, or their dataset is unknown.
+    """
+    path = Path(folder).absolute() / PREDICTIONS
+    _, _, _, protocol, dataset = (parent.name for parent in path.parents[:5])
+    anatomy = anatomy_of(dataset, protocol)
+    values = {}
+    for test_set, (_, cases) in read_predictions(path, anatomy.names).items():
+        for metric in _scorable(applicable(anatomy), cases).values():
+            for column, value in metric.reduce(metric.terms(cases)).items():
+                values[f"{test_set}/{column}"] = value.item()
+    return values
+
+
+def group_runs(runs: Iterable[RunRecord]) -> list[Group]:
+    """Sort the finished runs into leaderboard rows, in a fixed order."""
+    groups: dict[tuple[str, ...], list[RunRecord]] = {}
+    for run in runs:
+        if run.status == "done":
+            cell = run.cell
+            key = (cell.dataset, cell.protocol, run.content, cell.variant, cell.config)
+            groups.setdefault(key, []).append(run)
+    return [Group(tuple(groups[key])) for key in sorted(groups)]
+
+
+def anatomy_of(dataset: str, protocol: str) -> Anatomy:
+    """Return what the metrics have to know of a dataset under a protocol.
+
+    Raises:
+        ValueError: The dataset or the protocol is unknown here.
+    """
+    data = _dataset(dataset)
+    schema = data.schema
+    unit = data.find_protocol(protocol).unit
+    return Anatomy(schema.names, schema.group_index, schema.normalizer_index, tuple(data.radii), unit)
+
+
+def applicable(anatomy: Anatomy) -> dict[str, LandmarkMetric]:
+    """Return the metrics that a dataset can have, in the order of display."""
+    found = metrics.discover()
+
+    def place(name: str) -> tuple[bool, bool, int, str]:
+        needs = found[name].requires
+        return "validation" in needs, "covariance" in needs, FIRST.index(name) if name in FIRST else len(FIRST), name
+
+    order = sorted(found, key=place)
+    return {name: found[name](anatomy) for name in order if not found[name].unsupported(anatomy)}
+
+
+def _rows_or_reason(group: Group) -> list[Row]:
+    try:
+        return _rows(group)
+    except (ValueError, KeyError, OSError) as error:
+        run = group.runs[0]
+        logger.warning("%s could not be scored: %s", run.folder, error)
+        return [_identity(group) | {"test_set": name, "reason": str(error)} for name in run.test_sets or ("",)]
+
+
+def _rows(group: Group) -> list[Row]:
+    cell = group.runs[0].cell
+    anatomy = anatomy_of(cell.dataset, cell.protocol)
+    found = applicable(anatomy)
+    pooled: dict[str, list[CaseSet]] = {}
+    for folds in group.comparable.values():
+        tables = [read_predictions(run.folder / PREDICTIONS, anatomy.names) for run in folds.values()]
+        for run, table in zip(folds.values(), tables, strict=True):
+            _write_case_scores(run, table, found)
+        for name in sorted({name for table in tables for name in table}):
+            pooled.setdefault(name, []).append(pool(table[name] for table in tables if name in table))
+    rows = [row for name, seeds in pooled.items() for row in _test_set_rows(group, found, seeds, {"test_set": name})]
+    missing = {name: kind.unsupported(anatomy) for name, kind in metrics.discover().items() if name not in found}
+    rows += [{"test_set": t, "metric": m, "reason": reason} for t in pooled for m, reason in missing.items()]
+    identity = _identity(group)
+    return [identity | row for row in rows]
+
+
+def _test_set_rows(
+    group: Group, found: Mapping[str, LandmarkMetric], seeds: Sequence[CaseSet], common: Row
+) -> list[Row]:
+    """Score one test set of all seeds; the seeds' cases must be the same."""
+    if len({test_set.names for test_set in seeds}) > 1:
+        raise ValueError(f"the seeds were tested on different cases of {common['test_set']}; run them again.")
+    cell, data = group.runs[0].cell, _dataset(group.runs[0].cell.dataset)
+    kept = leak_free.leak_free_cases(data, cell.protocol, seeds[0].names)
+    patients = patients_of(data, [run.folder / PREDICTIONS for run in group.runs], seeds[0].names)
+    rows = []
+    for name, metric in _scorable(found, *(test_set.cases for test_set in seeds)).items():
+        terms = torch.stack([metric.terms(test_set.cases) for test_set in seeds])
+        values = _values(metric, terms, patients)
+        clean = _leak_free(metric, terms, patients, kept, values)
+        for column, description in metric.columns().items():
+            described = {"metric": name, "column": column, "cases": terms.shape[1], **description._asdict()}
+            rows.append(common | described | values[column] | clean.get(column, {}))
+    unit = next(iter(found.values())).anatomy.unit
+    return sorted(rows, key=lambda row: row["unit"] in {"px", "mm"} - {unit})  # the protocol's unit goes first
+
+
+def _scorable(found: Mapping[str, LandmarkMetric], *cases: Cases) -> dict[str, LandmarkMetric]:
+    """Leave out the metrics for which a run lacks something: a covariance, or predictions of its validation cases."""
+    return {name: metric for name, metric in found.items() if not any(map(metric.lacks, cases))}
+
+
+def _values(metric: LandmarkMetric, terms: Float[Tensor, "seed case term"], patients: Sequence[str]) -> dict[str, Row]:
+    """Each column's value over the given cases, with its interval."""
+    limits, reduced = interval(metric, terms, patients), metric.reduce(terms)
+    return {column: _value(reduced[column].double(), limits[column]) for column in limits}
+
+
+def _leak_free(
+    metric: LandmarkMetric,
+    terms: Float[Tensor, "seed case term"],
+    patients: Sequence[str],
+    kept: Sequence[int] | None,
+    values: dict[str, Row],
+) -> dict[str, Row]:
+    """Each column's value over the cases without a leak; nothing where they are not known or there is none."""
+    if not kept:
+        return {}
+    if len(kept) < terms.shape[1]:
+        values = _values(metric, terms[:, list(kept)], [patients[case] for case in kept] if patients else ())
+    return {column: leak_free.described(value, len(kept)) for column, value in values.items()}
+
+
+def _value(seeds: Float[Tensor, " seed"], limits: tuple[float, float]) -> Row:
+    """The mean over seeds, its interval, and the spread where there are several."""
+    return {
+        "value": seeds.mean().item(),
+        "low": limits[0],
+        "high": limits[1],
+        "sd_seeds": seeds.std().item() if len(seeds) > 1 else float("nan"),
+        "reason": "" if seeds.isfinite().all() else "no case has what this metric needs",
+    }
+
+
+def _identity(group: Group) -> Row:
+    """The columns that all rows of a group share."""
+    run, seeds = group.runs[0], group.comparable
+    cell, folds = run.cell, next(iter(seeds.values()))
+    return {
+        **{key: getattr(cell, key) for key in ("dataset", "protocol", "variant", "method", "config")},
+        "content": run.content,
+        "budget": cell.budget.label,
+        "seeds": " ".join(map(str, seeds)),
+        "folds": " ".join(folds),
+        "folds_done": len(folds),
+        "folds_expected": len(_expected_folds(cell)) or None,
+    }
+
+
+def _expected_folds(cell: Cell) -> tuple[str, ...]:
+    """The protocol's splits; none where the dataset or the protocol is unknown here."""
+    try:
+        return _dataset(cell.dataset).find_protocol(cell.protocol).splits
+    except ValueError:
+        return ()
+
+
+def _write_case_scores(run: RunRecord, test_sets: Mapping[str, CaseSet], found: Mapping[str, LandmarkMetric]) -> None:
+    """Write each column's value on every single case, and its patient where known, as `scores.parquet`."""
+    parts = []
+    for test_set, (names, cases) in test_sets.items():
+        patients = patients_of(_dataset(run.cell.dataset), [run.folder / PREDICTIONS], names) or None
+        for metric in _scorable(found, cases).values():
+            reduced = metric.reduce(metric.terms(cases)[:, None])
+            for column, values in reduced.items():
+                part = {"test_set": test_set, "case": names, "column": column, "value": values.double().numpy()}
+                parts.append(pd.DataFrame(part | {"patient": patients}))
+    frame = pd.concat(parts, ignore_index=True)
+    frame = frame.astype({"patient": "str"})
+    write_atomically(run.folder / SCORES, lambda path: frame.to_parquet(path, index=False))
+
+
+def _dataset(name: str) -> type[LandmarkDataModule]:
+    found = datamodules.discover()
+    if name not in found:
+        raise ValueError(f"the dataset {name!r} of a stored run is not among {', '.join(found)}.")
+    return found[name]
+
+
+def _content_key(group: Group) -> str:
+    """Hash what a group's scores depend on: its runs' files, the code that scores and the dataset's facts."""
+    digest = hashlib.sha256(_sources().encode())
+    for run in group.runs:
+        files = [file for name in (PREDICTIONS, VALIDATION) if (file := run.folder / name).is_file()]
+        stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        digest.update(f"{replace(run, folder=Path())}{stamps}".encode())
+    cell = group.runs[0].cell
+    if _expected_folds(cell):
+        data = _dataset(cell.dataset)
+        leaks = f"{data.find_protocol(cell.protocol).leaks}{data.repeats}{data.patient_rule}"
+        digest.update(f"{anatomy_of(cell.dataset, cell.protocol)}{_expected_folds(cell)}{leaks}".encode())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _sources() -> str:
+    here = Path(__file__).parent
+    own = (here / name for name in ("score.py", "predicted.py", "bootstrap.py", "resampling.py", "leak_free.py"))
+    files = [*own, *sorted(Path(metrics.__file__).parent.glob("*.py"))]
+    return "".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+
+
+def _read_cache(path: Path) -> dict[str, list[Row]]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError):
+        return {}  # nothing was scored yet, or the file was cut off: score everything

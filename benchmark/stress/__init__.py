@@ -1,0 +1,1 @@
+"""How trained methods do on corrupted test films: predictions and scores."""

@@ -1,0 +1,325 @@
+"""One cell from seed to raw result: the same few steps, in the same order, for every method."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning import Callback, Trainer, seed_everything
+from lightning.fabric.utilities.apply_func import move_data_to_device
+
+import datamodules
+import methods
+from benchmark.cell import Cell
+from benchmark.lookup import choose
+from benchmark.scoring.score import score_run
+from benchmark.store import HISTORY, VALIDATION, RunRecord, RunStore
+from benchmark.training import measure
+from benchmark.training.callbacks import Collector, EpochSeed, History, checkpoints
+from benchmark.training.progress import Progress, Report
+from benchmark.training.tracking import Tracker, is_wanted
+from datamodules.base import LandmarkDataModule
+from datamodules.components.images.cache import FilmCache
+from datamodules.components.samples import collate
+from methods.base import MONITOR, Method, Stage
+
+CHECKPOINTS = "checkpoints"
+MACHINES_FAULT = (OSError, MemoryError, torch.OutOfMemoryError)
+"""Errors after which a fit goes on where it was."""
+BEST = f"lowest {MONITOR} of the last stage's epochs"
+LAST = "last epoch (nothing validates)"
+UNTRAINED = "none (no training by gradients)"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all cells of a matrix share.
+
+    Args:
+        store: The run store's folder.
+        roots: Dataset name -> its folder.
+        cache: Folder for resized films; None keeps them in memory.
+        plugins: Files with methods from outside the package.
+        allow_missing: Go on without the cases whose files are missing.
+        tracking: Whether runs are tracked by Weights & Biases; `auto` where it has a key.
+        cards: Files of the cards that describe datasets.
+    """
+
+    store: Path
+    roots: Mapping[str, Path]
+    cache: Path | None = None
+    plugins: tuple[Path, ...] = ()
+    allow_missing: bool = False
+    tracking: Literal["wandb", "none", "auto"] = "none"
+    cards: tuple[Path, ...] = ()
+
+    def dataset(self, cell: Cell) -> type[LandmarkDataModule]:
+        """Return the class of a cell's dataset.
+
+        Raises:
+            ValueError: There is no such dataset, or its card is wrong.
+        """
+        for path in self.cards:
+            datamodules.add_card(path)
+        known = datamodules.discover()
+        return known[choose(cell.dataset, known, "dataset")]
+
+    def datamodule(self, cell: Cell) -> LandmarkDataModule:
+        """Return a cell's data, its films shared with all cells of this process.
+
+        Raises:
+            ValueError: There is no such dataset, or it is not what it should be.
+        """
+        kind = self.dataset(cell)
+        data = kind(self.roots[cell.dataset], cell.protocol, cell.split, allow_missing=self.allow_missing)
+        own = self.cache and self.cache / f"private-{cell.dataset}"  # so that it can be deleted alone
+        data.films = _films(own if kind.private else self.cache)
+        return data
+
+
+def run_cell(cell: Cell, context: Context, report: Report = lambda progress: None) -> RunRecord:
+    """Train, predict and measure one cell, and leave the result in the store.
+
+    A fit that was interrupted goes on after its last complete epoch and ends as if it had not been. An error of the
+    method is recorded with its traceback, not raised; the next attempt starts anew, since the code will have changed.
+
+    Args:
+        cell: The run's key.
+        context: Where the data is and where the result goes.
+        report: Told what happens.
+
+    Returns:
+        The record that `run.json` holds.
+
+    Raises:
+        DataError: The data cannot be read; there is no place in the store for a run without data.
+    """
+    started = _now()
+    seed_everything(cell.seed, workers=True, verbose=False)  # before anything is constructed
+    report(Progress("reading data"))
+    data = context.datamodule(cell)
+    record = RunRecord("failed", cell, data.fingerprint, started, started, versions=measure.versions())
+    record = replace(record, content=data.content, commit=measure.commit(), device=measure.device_name())
+    try:
+        with quiet():
+            record = _run(record, data, context, report)
+    except Exception as error:  # whatever a plugin raises belongs into its record
+        told = data.redact(traceback.format_exc())
+        logger.error("%s failed\n%s", cell, told)
+        record = replace(record, reason=data.redact(_sentence(error)), traceback=told)
+        if not isinstance(error, MACHINES_FAULT):
+            shutil.rmtree(RunStore(context.store).path(cell, record.fingerprint) / CHECKPOINTS, ignore_errors=True)
+    return RunStore(context.store).write(replace(record, finished=_now()))
+
+
+def _run(record: RunRecord, data: LandmarkDataModule, context: Context, report: Report) -> RunRecord:
+    cell = record.cell
+    kind = methods.discover(context.plugins)[cell.method]
+    if reason := kind.unsupported(data.schema):
+        return replace(record, status="unsupported", reason=reason)
+    folder = RunStore(context.store).path(cell, record.fingerprint).resolve()
+    if not is_wanted(context.tracking):
+        return Run(record, kind, data, folder, report).finish()
+    key, group = str(cell.path(record.fingerprint)), f"{cell.dataset}/{cell.protocol}"
+    with Tracker(context.store, key, group, cell.method, cell.as_json(), private=data.private) as tracker:
+        record = Run(record, kind, data, folder, report, [tracker.callback]).finish()
+        tracker.summarize(score_run(folder))
+    return record
+
+
+class Run:
+    """One run of a method that supports the data.
+
+    Args:
+        record: What is known before the run.
+        kind: The method's class.
+        data: The datamodule.
+        folder: The run's folder.
+        report: Told what happens.
+        extra: Callbacks of the tracking.
+    """
+
+    def __init__(
+        self,
+        record: RunRecord,
+        kind: type[Method],
+        data: LandmarkDataModule,
+        folder: Path,
+        report: Report,
+        extra: list[Callback] | None = None,
+    ) -> None:
+        self.record, self.data, self.folder, self.report = record, data, folder, report
+        self.cell, self.budget = record.cell, record.cell.budget
+        self.checkpoints = folder / CHECKPOINTS
+        self.method = kind(data.schema, **dict(self.cell.hparams))
+        data.configure(self.method.input_spec, self.method.batch_size, self.budget.workers, self.budget.train_cases)
+        self.stages = [Stage(s.name, self.budget.epochs or s.epochs) for s in self.method.stages]
+        epochs = sum(stage.epochs for stage in self.stages)
+        self.history = History(folder / HISTORY, epochs, report)
+        self.extra = extra or []
+        self.precision = measure.resolve_precision(self.budget.precision)
+        if self.precision != "32-true":  # faster with half precision, on processors slower without
+            self.method.to(memory_format=torch.channels_last)
+
+    def finish(self) -> RunRecord:
+        """Do everything and return the complete record."""
+        measure.reset_peak_memory()
+        seconds = {"prepare": self._prepare()}
+        for index in range(self._first_stage(), len(self.stages)):
+            self._fit(index)
+        seconds["fit"] = self.history.seconds
+        checkpoint = self._choose()
+        self.report(Progress("predicting", self.history.epochs, self.history.epochs))
+        trainer = self._trainer([collector := Collector(self.data)])
+        start = time.perf_counter()
+        trainer.predict(self.method, datamodule=self.data, return_predictions=False)
+        seconds["predict"] = time.perf_counter() - start
+        collector.write(self.folder, self.cell)
+        self._keep(trainer, checkpoint["file"])
+        self._predict_validation()
+        return replace(
+            self.record,
+            status="done",
+            seconds={name: round(value, 3) for name, value in seconds.items()},
+            epochs=len(self.history.rows),
+            checkpoint=checkpoint,
+            **self._facts(),
+            **self._measure(trainer),
+        )
+
+    def _prepare(self) -> float:
+        """Let the method see its training cases, where it wants to; the films are read once, into the cache."""
+        start = time.perf_counter()
+        if type(self.method).prepare is not Method.prepare:
+            self.report(Progress("preparing", 0, self.history.epochs))
+            self.method.prepare(self.data.train_samples())
+        return time.perf_counter() - start
+
+    def _first_stage(self) -> int:
+        """Return the stage to go on with: the last one that left a checkpoint."""
+        left = [index for index in range(len(self.stages)) if self._stage_file(index).is_file()]
+        return max(left, default=0)
+
+    def _fit(self, index: int) -> None:
+        self.method.stage = index
+        choose = index == len(self.stages) - 1 and bool(self.data.split.val)
+        savers = checkpoints(self.checkpoints, index, choose=choose)
+        callbacks = [self.history, EpochSeed(self.cell.seed), *self.extra, *savers]
+        trainer = self._trainer(callbacks, max_epochs=self.stages[index].epochs)
+        last = self._stage_file(index)
+        trainer.fit(self.method, datamodule=self.data, ckpt_path=last if last.is_file() else None, weights_only=True)
+
+    def _choose(self) -> dict[str, Any]:
+        """Load the weights that the rule chooses; it is the same for all methods."""
+        best = self.checkpoints / "best.ckpt"
+        if not best.is_file():
+            return {"rule": LAST if self.stages else UNTRAINED, "epoch": None, "file": "last.ckpt"}
+        stored = torch.load(best, map_location="cpu", weights_only=True)
+        self.method.load_state_dict(stored["state_dict"])
+        return {"rule": BEST, "epoch": stored["epoch"], "file": best.name}
+
+    def _keep(self, trainer: Trainer, name: str) -> None:
+        """Keep the chosen weights only: the stages' checkpoints hold optimiser states too."""
+        path = self.checkpoints / name
+        if not path.is_file():
+            trainer.save_checkpoint(path, weights_only=True)
+        for index in range(len(self.stages)):
+            self._stage_file(index).unlink(missing_ok=True)
+
+    def _predict_validation(self) -> None:
+        """Predict the cases that validate too: regions with guaranteed coverage are fitted on them."""
+        if cases := self.data.split.val:
+            trainer = self._trainer([collector := Collector(self.data, {"validation": cases})])
+            trainer.predict(self.method, dataloaders=self.data.val_dataloader(), return_predictions=False)
+            collector.write(self.folder, self.cell, VALIDATION)
+
+    def _facts(self) -> dict[str, Any]:
+        spec, protocol = self.method.input_spec, self.data.protocol
+        return {
+            "precision": self.precision,
+            "parameters": self.method.parameter_counts(),
+            "input_size": tuple(spec.size),
+            "test_sets": {name: len(cases) for name, cases in self.data.split.tests.items()},
+            "badges": (
+                *protocol.caveats,
+                *(("phantom films",) if self.data.is_phantom else ()),
+                *(("oracle crop",) if spec.oracle_crop is not None else ()),
+            ),
+            "weights": str(getattr(self.method, "weights", "none")),
+        }
+
+    def _measure(self, trainer: Trainer) -> dict[str, Any]:
+        """Measure one image on the device that trained, which Lightning has left by now."""
+        memory = measure.peak_memory_mb()
+        device = trainer.strategy.root_device
+        self.method.to(device)
+        first = next(case for cases in self.data.split.tests.values() for case in cases)
+        batch = move_data_to_device(collate([self.data.sample(first)]), device)
+        precision = trainer.precision_plugin.predict_step_context
+        return {
+            "peak_memory_mb": round(memory, 1),
+            "flops": measure.count_flops(self.method, batch),
+            "latency_ms": round(measure.latency_ms(self.method, batch, precision), 3),
+        }
+
+    def _stage_file(self, index: int) -> Path:
+        return self.checkpoints / f"stage{index}.ckpt"
+
+    def _trainer(self, callbacks: list[Callback], max_epochs: int | None = None) -> Trainer:
+        return Trainer(
+            accelerator="auto",
+            devices=1,
+            precision=self.precision,  # type: ignore[arg-type]  # Lightning names a wrong one
+            max_epochs=max_epochs,
+            callbacks=callbacks,
+            default_root_dir=self.folder,
+            logger=False,
+            num_sanity_val_steps=0,
+            enable_checkpointing=max_epochs is not None,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+
+
+@cache
+def _films(folder: Path | None) -> FilmCache:
+    """Films are hashed and decoded once per process, not once per cell."""
+    return FilmCache(folder)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Lightning's advice to itself: what it says of a run is decided by the benchmark."""
+    talkers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [talker.level for talker in talkers]
+    for talker in talkers:
+        talker.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        try:
+            yield
+        finally:
+            for talker, level in zip(talkers, levels, strict=True):
+                talker.setLevel(level)
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

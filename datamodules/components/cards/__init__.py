@@ -1,0 +1,1 @@
+"""Datasets described by a card, a YAML file, instead of by code."""

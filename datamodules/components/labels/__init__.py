@@ -1,0 +1,1 @@
+"""Parsers of the public datasets' label files."""

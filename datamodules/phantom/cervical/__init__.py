@@ -1,0 +1,1 @@
+"""Phantoms of the cervical datasets and of the vertebra crops."""

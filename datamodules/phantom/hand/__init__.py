@@ -1,0 +1,1 @@
+"""Phantoms of the Digital Hand Atlas."""

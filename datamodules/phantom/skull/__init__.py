@@ -1,0 +1,1 @@
+"""Phantoms of the ISBI 2015 cephalograms."""

@@ -1,0 +1,1 @@
+"""From stored files to boards: rows, statistics, ties, badges and the papers' own numbers."""

@@ -1,0 +1,256 @@
+"""What a leaderboard is: a board of rows, their scores and their ranks; nothing is read or formatted here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from statistics import fmean, median
+from typing import Any, Literal, NamedTuple
+
+from benchmark.store import RunRecord
+from leaderboards.boards.statistics import Comparison
+
+FLOOR = "mean_shape"
+"""The variant that every method must beat: it never looks at the image."""
+BETTER = {"True": True, "False": False}
+"""How `higher_is_better` stands in a CSV file; an empty field means neither."""
+Status = Literal["done", "incomplete", "unscored", "unsupported", "failed", "human", "reported"]
+
+
+class Column(NamedTuple):
+    """A score's column.
+
+    Attributes:
+        name: As in `scores.csv`.
+        title: Heading for a reader.
+        unit: Of the values; empty for a pure number.
+        higher_is_better: Direction of improvement; None where the best value is neither the highest nor the lowest.
+        metric: The metric it belongs to.
+    """
+
+    name: str
+    title: str
+    unit: str
+    higher_is_better: bool | None
+    metric: str
+
+    def beats(self, value: float, other: float) -> bool:
+        """Tell whether `value` is strictly better than `other`."""
+        return value > other if self.higher_is_better else value < other
+
+
+class Score(NamedTuple):
+    """A measured or reported number.
+
+    Attributes:
+        value: The number; NaN where there is none.
+        low: Lower end of the 95 % interval over cases, NaN where there is none.
+        high: Upper end.
+        sd_seeds: Sample standard deviation over seeds, NaN for a single seed.
+        reason: Why there is no value.
+        value_leak_free: The same on the test cases that no known leak touches; NaN where these are not known.
+        low_leak_free: Lower end of its interval.
+        high_leak_free: Upper end.
+    """
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    sd_seeds: float = math.nan
+    reason: str = ""
+    value_leak_free: float = math.nan
+    low_leak_free: float = math.nan
+    high_leak_free: float = math.nan
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a leaderboard.
+
+    Args:
+        status: Only `done` rows are ranked; `human` ones are what a person marked.
+        variant: The method's variant.
+        label: The variant, with the hyper-parameters that set it apart from its other rows.
+        budget: How much training, in words.
+        scores: Column name to score.
+        reported: Column name to what the variant's own paper reports under this protocol and test set.
+        runs: The runs behind it, of any status.
+        seeds: The seeds that are averaged.
+        folds: The folds whose cases are pooled.
+        cases: How many these are.
+        cases_leak_free: How many of them no known leak touches; None where that is not known.
+        paper: As cited.
+        url: Of the paper.
+        badges: What a reader must know beside the numbers.
+        notes: What is missing or went wrong, in words.
+        parameters: Number of trainable parameters, where known.
+        settings: The hyper-parameters that are not the variant's own, as `name=value`.
+        rank: Place by the first column, equal numbers sharing a place; None where it is not ranked.
+    """
+
+    status: Status
+    variant: str
+    label: str
+    budget: str = ""
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    reported: Mapping[str, float] = field(default_factory=dict)
+    runs: tuple[RunRecord, ...] = ()
+    seeds: tuple[str, ...] = ()
+    folds: tuple[str, ...] = ()
+    cases: int = 0
+    cases_leak_free: int | None = None
+    paper: str = ""
+    url: str = ""
+    badges: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    parameters: float | None = None
+    settings: tuple[str, ...] = ()
+    rank: int | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells a measured row from the others of its board."""
+        return f"{self.variant} {self.runs[0].cell.config}" if self.runs else self.label
+
+    @property
+    def done(self) -> tuple[RunRecord, ...]:
+        """The runs that finished."""
+        return tuple(run for run in self.runs if run.status == "done")
+
+    @property
+    def counted(self) -> dict[str, list[RunRecord]]:
+        """The runs whose cases the scores pool, by seed: the newest of each fold, seeds and folds in their order."""
+        newest = {(str(run.cell.seed), run.cell.split): run for run in sorted(self.done, key=lambda run: run.finished)}
+        found = {seed: [newest[seed, fold] for fold in self.folds if (seed, fold) in newest] for seed in self.seeds}
+        return {seed: runs for seed, runs in found.items() if runs}
+
+    @property
+    def train_seconds(self) -> float | None:
+        """Mean time of preparing and fitting, per run."""
+        trained = [run for run in self.done if not run.human]
+        times = [run.seconds.get("prepare", 0.0) + run.seconds.get("fit", 0.0) for run in trained]
+        return fmean(times) if times else None
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Median over the runs of the time per image."""
+        times = [run.latency_ms for run in self.done if run.latency_ms is not None]
+        return median(times) if times else None
+
+    def value(self, column: str) -> float:
+        """The number in a column; NaN where there is none."""
+        return self.scores[column].value if column in self.scores else math.nan
+
+
+@dataclass(frozen=True)
+class Board:
+    """One leaderboard: a named test set under one protocol, on the same films for all rows.
+
+    Args:
+        dataset: Its name.
+        protocol: Its name.
+        content: Fingerprint of the films and labels.
+        test_set: Its name; empty where no run got as far as a test set.
+        title: The dataset's full name.
+        facts: What is known of the protocol: description, truth, unit, splits, caveats.
+        columns: In order; the first one ranks.
+        rows: Ranked ones first, then the unranked, then what papers report.
+        absent: Metric to the reason why this dataset cannot have it.
+        patient_rule: A sentence that says how films of one patient are known; empty where they are not.
+        comparison: The ranked rows compared film by film; None where their runs have no case scores.
+    """
+
+    dataset: str
+    protocol: str
+    content: str
+    test_set: str
+    title: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    columns: tuple[Column, ...] = ()
+    rows: tuple[Row, ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
+    patient_rule: str = ""
+    comparison: Comparison | None = None
+
+    @property
+    def ranked(self) -> tuple[Row, ...]:
+        """The rows that have a rank, best first."""
+        return tuple(row for row in self.rows if row.rank is not None)
+
+    @property
+    def measured(self) -> tuple[Row, ...]:
+        """All rows of ours, ranked or not."""
+        return tuple(row for row in self.rows if row.status not in {"human", "reported"})
+
+    @property
+    def leaked(self) -> bool:
+        """Whether some of these test films are known to stand in training or twice in the test set."""
+        return any(row.cases_leak_free is not None and row.cases_leak_free < row.cases for row in self.rows)
+
+    @property
+    def common_badges(self) -> tuple[str, ...]:
+        """The badges that every ranked row has, said once instead of in each."""
+        badges = [row.badges for row in self.ranked]
+        return tuple(badge for badge in badges[0] if all(badge in others for others in badges)) if badges else ()
+
+    @cached_property
+    def compared(self) -> tuple[Row, ...]:
+        """The rows of `comparison`, in its order."""
+        rows = {row.key: row for row in self.ranked}
+        return tuple(rows[key] for key in self.comparison.rows) if self.comparison else ()
+
+    def tied_with(self, row: Row) -> tuple[Row, ...] | None:
+        """Return the rows that cannot be told from a row, best first; None where it was not tested."""
+        if self.comparison is None or not self.comparison.tested or row.key not in self.comparison.rows:
+            return None
+        return tuple(self.compared[other] for other in self.comparison.tied_with(self.comparison.rows.index(row.key)))
+
+    @property
+    def floor(self) -> Row | None:
+        """The best ranked row of the trivial method."""
+        return next((row for row in self.ranked if row.variant == FLOOR), None)
+
+
+def rank_rows(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
+    """Rank the rows that pool the same folds as the row with most of them, by the first column.
+
+    Rows with other folds were tested on other cases: they keep their numbers, become `incomplete` and are not ranked.
+
+    Args:
+        rows: Measured rows of one board.
+        columns: The board's; the first one ranks.
+
+    Returns:
+        The rows in the order of display: by rank, then people, then the unranked by status and name.
+    """
+    rows = sorted(rows, key=lambda row: (row.status, row.label, row.budget))
+    if not columns:
+        return rows
+    first = columns[0]
+    folds = max((row.folds for row in rows if row.status != "human"), key=len, default=())
+    scored = [row for row in rows if row.status == "done" and not math.isnan(row.value(first.name))]
+    complete = [row for row in scored if row.folds == folds]
+    complete.sort(key=lambda row: row.value(first.name), reverse=bool(first.higher_is_better))
+    values = [row.value(first.name) for row in complete]
+    ranked = [replace(row, rank=values.index(row.value(first.name)) + 1) for row in complete]
+    other = [replace(row, status="incomplete") for row in scored if row.folds != folds]
+    human = [row for row in rows if row.status == "human"]
+    placed = {id(row) for row in (*scored, *human)}
+    return [*ranked, *human, *other, *(row for row in rows if id(row) not in placed)]
+
+
+def mark_against_floor(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
+    """Give every ranked row that is not strictly better than the trivial method a badge that says so."""
+    floor = next((row for row in rows if row.variant == FLOOR and row.rank is not None), None)
+    if floor is None:
+        return list(rows)
+    first, bar = columns[0], floor.value(columns[0].name)
+    badge = f"not better than {FLOOR}"
+    return [
+        row
+        if row.rank is None or row.variant == FLOOR or first.beats(row.value(first.name), bar)
+        else replace(row, badges=(*row.badges, badge))
+        for row in rows
+    ]

@@ -1,0 +1,105 @@
+"""Reads how the rows of a board did on every film, from the `scores.parquet` beside its runs, and compares them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from benchmark.store import SCORES, RunRecord
+from leaderboards.boards.board import Board, Row
+from leaderboards.boards.statistics import Comparison, compare
+
+MOST: Final = 100
+"""So many rows of a board are compared at most, from the first rank on."""
+_COLUMNS: Final = ("test_set", "case", "column", "value", "patient")
+
+
+class CaseScore(NamedTuple):
+    """One score of one film.
+
+    Attributes:
+        value: The score; NaN where it does not apply.
+        patient: Whose film it is, empty where that is not known.
+    """
+
+    value: float
+    patient: str
+
+
+class CaseScores:
+    """The scores of single films below a run store; every file is read once for each score that is asked for."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Path, str], dict[str, dict[str, CaseScore]]] = {}
+
+    def compare(self, board: Board) -> Comparison | None:
+        """Compare the ranked rows of a board by its first column.
+
+        Args:
+            board: A board with its ranks.
+
+        Returns:
+            The comparison of the rows whose runs have case scores, the best `MOST` of them; None if there is none.
+        """
+        if not board.ranked:
+            return None
+        first = board.columns[0]
+        found = {row.key: self.of_row(row, board.test_set, first.name) for row in board.ranked[:MOST]}
+        found = {key: scores for key, scores in found.items() if scores}
+        if not found:
+            return None
+        cases = sorted(set().union(*found.values()))
+        nothing = CaseScore(float("nan"), "")
+        table = [[scores.get(case, nothing) for scores in found.values()] for case in cases]
+        values = np.array([[score.value for score in line] for line in table])
+        patients = [max(score.patient for score in line) for line in table]
+        known = patients if all(patients) else None
+        return compare(tuple(found), values, known, higher_is_better=bool(first.higher_is_better))
+
+    def of_row(self, row: Row, test_set: str, column: str) -> dict[str, CaseScore]:
+        """Return the score of each film: the folds' films put together, the seeds averaged film by film.
+
+        Args:
+            row: Of the board of that test set.
+            test_set: Its name.
+            column: The score.
+
+        Returns:
+            Case to score; nothing where a run that counts has no case scores.
+        """
+        seeds = [[self._of_run(run, column).get(test_set, {}) for run in runs] for runs in row.counted.values()]
+        if not seeds or not all(map(all, seeds)):
+            return {}
+        pooled = [{case: score for fold in folds for case, score in fold.items()} for folds in seeds]
+        return {case: _mean([scores[case] for scores in pooled if case in scores]) for case in pooled[0]}
+
+    def _of_run(self, run: RunRecord, column: str) -> Mapping[str, Mapping[str, CaseScore]]:
+        key = run.folder / SCORES, column
+        if key not in self._known:
+            self._known[key] = _read(*key) if key[0].is_file() else {}
+        return self._known[key]
+
+
+def _mean(scores: Sequence[CaseScore]) -> CaseScore:
+    return CaseScore(sum(score.value for score in scores) / len(scores), scores[0].patient)
+
+
+def _read(path: Path, column: str) -> dict[str, dict[str, CaseScore]]:
+    """Read one score of all films, by test set and case; files without patients are read too."""
+    file = pq.ParquetFile(path)
+    there = [name for name in _COLUMNS if name in file.schema_arrow.names]
+    table = file.read(columns=there, use_threads=False)
+    table = table.filter(pc.equal(table["column"], column))
+    content: dict[str, list[Any]] = {name: table[name].to_pylist() for name in there}
+    patients = content.get("patient", [None] * table.num_rows)
+    found: dict[str, dict[str, CaseScore]] = {}
+    lines = zip(content["test_set"], content["case"], content["value"], patients, strict=True)
+    for test_set, case, value, patient in lines:
+        number = float("nan") if value is None else value
+        found.setdefault(test_set, {})[case] = CaseScore(number, patient or "")
+    return found

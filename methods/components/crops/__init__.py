@@ -1,0 +1,1 @@
+"""Parts of a film cut out on the device, and the way back."""

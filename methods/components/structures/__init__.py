@@ -1,0 +1,1 @@
+"""What landmarks make up: structures, limbs between them, and shapes."""

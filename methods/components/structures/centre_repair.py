@@ -1,0 +1,71 @@
+"""Algorithm 1 of An et al. 2022: put back the vertebra that the centre maps have skipped."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from methods.components.heatmap import decode
+from methods.components.structures.kinds import highest_peaks, order_along, windows
+
+SUSPICIOUS: Final = 1.4
+"""A gap this many times the mean of the others is too wide for one disc."""
+REACH: Final = 0.4
+"""Share of the gap's height next to either of its ends in which no centre is looked for."""
+
+WINDOW = 3
+"""Radius in map pixels within which a joint map has one maximum."""
+
+
+def descending(joint: Float[Tensor, "batch height width"], count: int) -> Float[Tensor, "batch part 2"]:
+    """Return the (x, y) of the highest maxima of one map for all parts, from top to bottom (Kim et al. 2021)."""
+    peaks = highest_peaks(joint, count, WINDOW)
+    order = order_along(peaks.float(), torch.tensor([0.0, 1.0], device=joint.device))
+    peaks = peaks.gather(1, order[..., None].expand_as(peaks))
+    return decode(windows(joint, peaks, WINDOW), "quadratic")
+
+
+def skips(peaks: Float[Tensor, "batch part 2"]) -> Bool[Tensor, " batch"]:
+    """Say whose widest gap is more than `SUSPICIOUS` times the mean of its other gaps (Sec. 3.2)."""
+    gaps = (peaks[:, 1:] - peaks[:, :-1]).norm(dim=-1)
+    widest = gaps.amax(dim=1)
+    others = (gaps.sum(dim=1) - widest) / max(1, gaps.shape[1] - 1)
+    return torch.gt(widest, SUSPICIOUS * others)
+
+
+def repair(
+    maps: Float[Tensor, "batch part height width"], peaks: Float[Tensor, "batch part 2"]
+) -> Float[Tensor, "batch part 2"]:
+    """Look for a centre in the widest gap, where there is a suspicious one, and drop the topmost centre for it.
+
+    Where the map of L1 answers T12, those below it are one vertebra too high as well, down to a gap of two. Within the
+    gap, away from its ends by `REACH` of its height, the sum of all maps is highest at the centre that none has chosen.
+
+    Args:
+        maps: One centre map per part, in anatomical order.
+        peaks: (x, y) of each map's maximum in its pixels.
+
+    Returns:
+        The peaks, where a film needs it less the first and with the new one, which is a whole pixel. Fewer than four
+        peaks stay as they are: the mean of the other gaps would be a single one. So do peaks whose gap has no row left.
+    """
+    parts = peaks.shape[1]
+    if parts < 4:
+        return peaks
+    films = torch.arange(len(peaks), device=peaks.device)
+    place = (peaks[:, 1:] - peaks[:, :-1]).norm(dim=-1).argmax(dim=1)
+    above, below = peaks[films, place, 1:], peaks[films, place + 1, 1:]
+    margin = REACH * (below - above)
+    rows = torch.arange(maps.shape[-2], device=maps.device)
+    between = (rows >= above + margin) & (rows <= below - margin)
+    total = maps.sum(dim=1).masked_fill(~between[..., None], -torch.inf)
+    flat = total.flatten(1).argmax(dim=1)
+    found = torch.stack([flat % maps.shape[-1], flat // maps.shape[-1]], dim=-1).to(peaks.dtype)
+    position, place = torch.arange(parts, device=peaks.device)[:, None], place[:, None, None]
+    repaired = torch.where(position < place, peaks.roll(-1, dims=1), peaks)
+    repaired = torch.where(position == place, found[:, None], repaired)
+    broken = skips(peaks) & between.any(dim=1)
+    return torch.where(broken[:, None, None], repaired, peaks)

@@ -1,0 +1,266 @@
+"""The site's files: what they link to, what they say without a script, and what they keep to themselves."""
+
+import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pytest
+
+from benchmark.cli.main import main
+from leaderboards.boards.read import read_boards
+from leaderboards.site.build import build_site
+from leaderboards.site.curves import error_curves
+from leaderboards.site.figures import COLOURS, FLOOR_COLOUR, Series
+from leaderboards.site.films import certainty_limits, extremes
+from leaderboards.site.pareto import pareto
+from leaderboards.site.predicted import Reader, read_predicted
+from tests.leaderboards.conftest import REPORTED, Drawn, certain, noisy
+
+VOID = {"meta", "link", "img", "input", "br", "path", "line"}
+
+
+class Page(HTMLParser):
+    """The elements of a page, and whether every one that was opened was closed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, *tags: str) -> list[dict[str, str]]:
+        return [attributes for tag, attributes in self.elements if tag in tags]
+
+
+def pages(site: Path) -> Iterator[tuple[str, Page]]:
+    return ((path.name, Page(path)) for path in sorted(site.glob("*.html")))
+
+
+def files(site: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(site)): path.read_bytes() for path in sorted(site.rglob("*")) if path.is_file()}
+
+
+def test_there_is_a_page_per_protocol_and_per_method(site: Path) -> None:
+    assert {name for name, _ in pages(site)} == {
+        *("index.html", "methods.html", "skull-official.html", "skull-3-fold.html", "clinic-official.html"),
+        *(f"method-{name}.html" for name in ("posenet", "mnv2", "res50", "mean_shape", "farnet")),
+    }
+
+
+def test_every_element_is_closed_and_every_id_is_unique(site: Path) -> None:
+    for name, page in pages(site):
+        counts = Counter(attributes["id"] for _, attributes in page.elements if "id" in attributes)
+        assert (name, page.open, [i for i, count in counts.items() if count > 1]) == (name, [], [])
+
+
+def test_every_link_leads_somewhere(site: Path) -> None:
+    ids = {name: {a["id"] for _, a in page.elements if "id" in a} for name, page in pages(site)}
+    for name, page in pages(site):
+        for link in [a.get("href") or a.get("src", "") for a in page.all("a", "img", "link", "script")]:
+            target = urlsplit(link)
+            if not link or target.scheme:
+                continue
+            file = unquote(target.path) or name
+            assert (site / file).is_file(), f"{name} links to {link}"
+            assert not target.fragment or target.fragment in ids[file], f"{name} links to {link}"
+
+
+def test_what_labels_describe_and_control_is_there(site: Path) -> None:
+    for name, page in pages(site):
+        ids = {a["id"] for _, a in page.elements if "id" in a}
+        for _, attributes in page.elements:
+            for key in ("aria-labelledby", "aria-describedby", "aria-controls", "data-spec", "data-legend"):
+                assert attributes.get(key, "") in ids | {""}, f"{name}: {key}={attributes.get(key)}"
+
+
+def test_nothing_is_loaded_from_the_network(site: Path) -> None:
+    for _, page in pages(site):
+        loaded = [a.get("src") or a.get("href", "") for a in page.all("img", "link", "script")]
+        assert all(urlsplit(link).scheme in {"", "data"} for link in loaded)
+
+
+def test_every_table_has_a_caption_and_headings_for_columns_and_rows(site: Path) -> None:
+    for path in sorted(site.glob("*.html")):
+        for table in re.findall(r"<table.*?</table>", path.read_text(), flags=re.DOTALL):
+            head, *rows = re.findall(r"<tr.*?</tr>", table, flags=re.DOTALL)
+            columns = head.count('<th scope="col"')
+            assert "<caption" in table
+            assert columns > 1
+            assert all(len(re.findall(r"<t[hd][ >]", row)) == columns for row in rows)
+            assert all(row.count('<th scope="row"') == 1 for row in rows)
+
+
+def test_every_picture_and_chart_says_what_it_shows(site: Path) -> None:
+    for _, page in pages(site):
+        assert all(len(a["alt"]) > 20 for a in page.all("img"))
+        assert all(a["aria-label"] and a["aria-describedby"] for a in page.all("div") if a.get("role") == "img")
+
+
+def test_a_text_from_outside_is_never_markup(site: Path) -> None:
+    text = (site / "skull-official.html").read_text()
+    assert "Rival &lt;b&gt;" in text
+    assert "Rival <b>" not in text
+
+
+def test_statuses_badges_and_reported_rows_are_visible_without_a_script(site: Path) -> None:
+    text = (site / "skull-official.html").read_text()
+    for kind, words in (("warning", "oracle crop"), ("reported", "reported"), ("failed", "failed")):
+        assert f'<span class="chip {kind}">{words}</span>' in text
+    assert "RuntimeError: out of memory" in text
+    assert "leaked pairs" in (site / "skull-3-fold.html").read_text()
+
+
+def test_a_page_has_all_its_parts(site: Path) -> None:
+    text = (site / "skull-official.html").read_text()
+    for part in ("ced", "groups", "landmarks", "calibration", "learning", "stress-0", "pairs", "films"):
+        assert f'id="s1-{part}"' in text
+    assert 'id="s1-calibration"' not in (site / "skull-3-fold.html").read_text()  # nobody there has a covariance
+    assert "exports/skull-official.csv" in text
+
+
+def test_plus_minus_and_intervals_are_explained_where_they_stand(site: Path) -> None:
+    text = (site / "skull-official.html").read_text()
+    assert " ± " in text
+    assert "<em>±</em>, where it stands, is the standard deviation over seeds" in text
+    assert "95 % interval, by 1,000 bootstrap resamples" in text
+
+
+def test_building_again_changes_no_byte(site: Path, site_store: Path, drawn: Drawn, tmp_path: Path) -> None:
+    build_site(site_store, tmp_path, drawn, REPORTED)
+    assert files(tmp_path) == files(site)
+    build_site(site_store, tmp_path, drawn, REPORTED)
+    assert files(tmp_path) == files(site)
+
+
+def test_films_that_may_no_longer_be_shown_are_removed(site: Path, site_store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "site"
+    shutil.copytree(site, out)
+    (out / "notes.txt").write_text("somebody's own")
+    assert list(out.glob("films/*/*.jpg"))
+    build_site(site_store, out, None, REPORTED)
+    assert not list(out.glob("films/*/*.jpg"))
+    assert "Films are drawn where" in (out / "skull-official.html").read_text()
+    assert (out / "notes.txt").is_file()
+
+
+def test_a_private_set_shows_no_film(site: Path, drawn: Drawn) -> None:
+    text = (site / "clinic-official.html").read_text()
+    assert {place.dataset for place in drawn.asked} == {"skull"}
+    assert not (site / "films" / "clinic").exists()
+    assert "Films of a private set are never shown." in text
+    assert "<svg viewBox" not in text
+
+
+def test_without_films_the_site_is_the_charting_library_and_little_more(site: Path) -> None:
+    sizes = {name: len(content) for name, content in files(site).items()}
+    assert sizes.pop("plotly.min.js") < 5_000_000
+    assert sum(sizes.values()) < 1_000_000
+
+
+def test_the_error_curve_holds_the_scores(site_store: Path) -> None:
+    board = next(board for board in read_boards(site_store, []) if board.protocol == "3-fold")
+    row = board.ranked[0]
+    predicted = Reader().row(row, "test")
+    assert predicted is not None
+    errors = predicted.errors("mm")
+    assert float(np.mean(errors)) == pytest.approx(row.value("mre_mm"), rel=1e-6)
+    figure = error_curves("k", [Series(row, COLOURS[0], "solid", predicted, errors)], "mm")
+    curve = figure.spec["data"][0]
+    at = round(1.0 / curve["dx"])
+    assert curve["y"][at] == pytest.approx(100 * (errors <= curve["dx"] * at + 1e-9).mean(), abs=0.01)
+
+
+def test_predictions_are_read_whatever_the_order_of_their_rows(tmp_path: Path) -> None:
+    frame = certain(noisy(1.0))
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.sort_values("case", ascending=False, kind="stable").to_parquet(tmp_path / "b.parquet")
+    one, other = (read_predicted(tmp_path / f"{name}.parquet")["test"] for name in "ab")
+    assert one.cases == other.cases[::-1] == tuple(sorted(frame["case"].unique()))
+    np.testing.assert_array_equal(one.points, other.points[::-1])
+    np.testing.assert_array_equal(one.points.reshape(-1, 2), frame[["x", "y"]].to_numpy())
+
+
+def test_a_region_holds_the_probability_of_its_gaussian(tmp_path: Path) -> None:
+    frame = noisy(0.0).assign(cov_xx=4.0, cov_xy=0.0, cov_yy=4.0)
+    frame["x"] += 2 * np.sqrt(-2 * np.log(0.5))  # where half of the probability lies nearer
+    frame.to_parquet(tmp_path / "a.parquet")
+    np.testing.assert_allclose(read_predicted(tmp_path / "a.parquet")["test"].region(), 0.5)
+
+
+def test_best_median_and_worst_case_are_those_of_the_first_seed(site_store: Path) -> None:
+    board = next(b for b in read_boards(site_store, []) if b.dataset == "skull" and b.protocol == "official")
+    row = next(row for row in board.ranked if row.variant == "mnv2")
+    predicted = Reader().row(row, "test")
+    assert predicted is not None
+    errors = predicted.errors("mm")
+    means = errors[:12].mean(axis=1)
+    found = extremes(Series(row, "", "", predicted, errors))
+    assert len(errors) == 24
+    assert found == {"best": means.argmin(), "median": np.argsort(means)[5], "worst": means.argmax()}
+
+
+def test_certainty_is_graded_only_in_millimetres_and_on_enough_films(tmp_path: Path) -> None:
+    certain(noisy(1.0)).to_parquet(tmp_path / "many.parquet")
+    certain(noisy(1.0, cases=4)).to_parquet(tmp_path / "few.parquet")
+    many, few = (read_predicted(tmp_path / f"{name}.parquet")["test"] for name in ("many", "few"))
+    assert certainty_limits(many, "mm") is not None
+    assert [certainty_limits(many, "px"), certainty_limits(few, "mm"), certainty_limits(None, "mm")] == [None] * 3
+
+
+def test_the_front_is_what_nobody_beats_in_both(site_store: Path) -> None:
+    board = next(b for b in read_boards(site_store, []) if b.dataset == "skull" and b.protocol == "official")
+    costs = dict(zip((row.label for row in board.ranked), (50.0, 10.0, 20.0, 1.0), strict=True))
+    figure = pareto("k", board, "Time", "ms", costs)
+    assert figure is not None
+    ranked = [row.label for row in board.ranked]
+    assert figure.spec["data"][1]["customdata"] == [ranked[3], ranked[1], ranked[0]]
+
+
+def contrast(colour: str, other: str = "#ffffff") -> float:
+    """The contrast of two colours (WCAG 2.2)."""
+
+    def luminance(text: str) -> float:
+        parts = np.array([int(text[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    high, low = sorted((luminance(colour), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_lines_and_texts_stand_out_enough(site: Path) -> None:
+    assert all(contrast(colour) >= 3 for colour in (*COLOURS, FLOOR_COLOUR))
+    style = (site / "site.css").read_text()
+    found = dict(re.findall(r"--(\w+[\w-]*): (#[0-9a-f]{6})", style))
+    assert all(contrast(found[name]) >= 4.5 for name in ("ink", "soft", "accent"))
+    assert contrast(found["warn"], found["warn-bg"]) >= 4.5
+    assert contrast(found["soft"], found["reported"]) >= 4.5
+
+
+def test_the_charts_are_plain_json(site: Path) -> None:
+    for path in site.glob("*.html"):
+        for text in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', path.read_text(), re.DOTALL):
+            assert {"data", "layout"} <= json.loads(text).keys()
+
+
+def test_the_command_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["site", "--store", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "run `osteomark score" in capsys.readouterr().err
