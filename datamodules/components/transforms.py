@@ -16,7 +16,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
+from datamodules.components.distortion import with_exact_points
+
 Affine = Float[np.ndarray, "2 3"]
+
+SMALLEST_AREA = 1e-6
+"""Of the corners of an augmented film, as a share of the area they had: below it no affine leads back."""
 
 
 @dataclass(frozen=True)
@@ -160,17 +165,19 @@ class Augmented(NamedTuple):
 class Augmentation:
     """Albumentations over an image and its landmarks, safe for names and for missing points.
 
-    Three probe points travel with the landmarks: from where they land follows the affine, and from its sign whether
-    the film was mirrored, whatever chain of flips, transposes and rotations did it. Mirrored films get the landmarks of
-    each flip pair exchanged. Distortions that are not affine (elastic, perspective) move image and landmarks alike, but
-    `affine` only follows the corners. The random state is torch's, so that `seed_everything` governs it in every
-    worker.
+    Probe points travel with the landmarks. From where three corners land follows the affine. Whether the film was
+    mirrored, whatever chain of flips, transposes and rotations did it, follows from small triangles all over the image;
+    mirrored films get the landmarks of each flip pair exchanged. Distortions that are not affine (elastic, perspective)
+    move image and landmarks alike, but `affine` only follows the corners; it is NaN where these leave no area. Every
+    landmark carries its number, so that one that a step drops is missing and the others keep their names. The random
+    state is torch's, so that `seed_everything` governs it in every worker.
     """
 
     def __init__(self, spec: InputSpec, flip_index: tuple[int, ...]) -> None:
         """Build the pipeline of `spec.augment` for a schema's `flip_index`."""
         self.pipeline = A.Compose(
-            list(spec.augment), keypoint_params=A.KeypointParams(format="xy", remove_invisible=False)
+            [with_exact_points(step) for step in spec.augment],
+            keypoint_params=A.KeypointParams(format="xy", label_fields=["number"], remove_invisible=False),
         )
         self.flip_index = np.array(flip_index)
 
@@ -178,13 +185,31 @@ class Augmentation:
         """Return the augmented film; points may leave the image and stay visible."""
         self.pipeline.set_random_seed(int(torch.randint(2**31, ()).item()))
         height, width = image.shape
-        probes = np.array([[0.0, 0.0], [width - 1.0, 0.0], [0.0, height - 1.0]])
-        moved = self.pipeline(image=image, keypoints=np.concatenate([np.nan_to_num(points), probes]))
-        keypoints = np.asarray(moved["keypoints"], np.float64)
-        landmarks, corners = keypoints[:-3], keypoints[-3:]
+        corners = np.array([[0.0, 0.0], [width - 1.0, 0.0], [0.0, height - 1.0]])
+        given = np.concatenate([np.nan_to_num(points), corners, _triangles(width, height)])
+        out = self.pipeline(image=image, keypoints=given, number=np.arange(len(given)))
+        moved = np.full(given.shape, np.nan)
+        moved[np.asarray(out["number"], int)] = np.asarray(out["keypoints"], np.float64)
+        landmarks, corners, triangles = np.split(moved, [len(points), len(points) + 3])
         landmarks[~np.isfinite(points).all(axis=1)] = np.nan
-        axes = (corners[1:] - corners[0]).T / (width - 1.0, height - 1.0)
-        if np.linalg.det(axes) < 0:
+        if _mirrored(triangles):
             landmarks = landmarks[self.flip_index]  # the left name goes to what is now on the left
+        axes = (corners[1:] - corners[0]).T / (width - 1.0, height - 1.0)
         forward = np.concatenate([axes, corners[:1].T], axis=1)
-        return Augmented(np.asarray(moved["image"]), landmarks, invert_affine(forward))
+        known = np.isfinite(axes).all() and abs(np.linalg.det(axes)) > SMALLEST_AREA
+        affine = invert_affine(forward) if known else np.full((2, 3), np.nan)
+        return Augmented(np.asarray(out["image"]), landmarks, affine)
+
+
+def _triangles(width: int, height: int) -> Float[np.ndarray, "27 2"]:
+    """Return nine triangles with sides of a pixel along x and y, spread over the image."""
+    starts = [(width * x, height * y) for x in (1 / 6, 1 / 2, 5 / 6) for y in (1 / 6, 1 / 2, 5 / 6)]
+    return np.array([(x + right, y + down) for x, y in starts for right, down in ((0, 0), (1, 0), (0, 1))])
+
+
+def _mirrored(triangles: Float[np.ndarray, "27 2"]) -> bool:
+    """Tell whether most triangles have turned over."""
+    first, right, down = np.moveaxis(triangles.reshape(-1, 3, 2), 1, 0)
+    (a, b), (c, d) = (right - first).T, (down - first).T
+    areas = a * d - b * c
+    return bool((areas < 0).sum() > (areas > 0).sum())
