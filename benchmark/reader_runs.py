@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.cell import Budget, Cell
+from benchmark.predictions import PREDICTIONS, case_rows, write_predictions
 from benchmark.store import RunRecord, RunStore
-from benchmark.training.callbacks import Collector, case_rows
 from datamodules.base import Case, DataError, LandmarkDataModule, Protocol
 
 METHOD = "reader"
@@ -80,15 +80,16 @@ def _write(name: str, data: LandmarkDataModule, reader: str, marked: Mapping[str
     """Write one run: the reader's points of the split's test cases beside the protocol's truth."""
     hparams = (("reader", reader),)
     cell = Cell(name, data.protocol.name, data.split_name, METHOD, f"{METHOD}-{reader}", 0, hparams, BUDGET)
-    collector = Collector(data)
-    for test_set, cases in data.split.tests.items():
+    rows, tests, known = [], data.split.tests, data.inventory.cases
+    for test_set, cases in tests.items():
         for case in cases:
             _refuse_gaps(data, reader, case, marked)
-            collector.frames.append(case_rows(data, test_set, case, marked[case].points))
-    collector.write(store.path(cell, data.fingerprint), cell)
+            rows.append(case_rows(test_set, known[case], data.schema.names, marked[case].points))
+    patients = data.first_films(case for cases in tests.values() for case in cases)
+    write_predictions(store.path(cell, data.fingerprint) / PREDICTIONS, cell, rows, tests, patients)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     record = RunRecord("done", cell, data.fingerprint, now, now, data.content, weights="", human=True)
-    sets = {test_set: len(cases) for test_set, cases in data.split.tests.items()}
+    sets = {test_set: len(cases) for test_set, cases in tests.items()}
     badges = (*data.protocol.caveats, *(("phantom films",) if data.is_phantom else ()))
     return store.write(replace(record, test_sets=sets, badges=badges))
 

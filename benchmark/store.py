@@ -14,9 +14,6 @@ import pandas as pd
 from benchmark.cell import Cell
 
 RUN = "run.json"
-PREDICTIONS = "predictions.parquet"
-VALIDATION = "validation.parquet"
-"""Like `PREDICTIONS`, of the cases that validate: what conformal regions are fitted on."""
 SCORES = "scores.parquet"
 HISTORY = "history.csv"
 LOG = "log.txt"
@@ -139,10 +136,6 @@ class RunStore:
     def runs(self) -> list[RunRecord]:
         """Return every run's record, whatever its status, in the order of the paths."""
         return [RunRecord.read(path) for path in sorted(self.root.glob(f"*/*/*/*/*/{RUN}"))]
-
-    def predictions(self, record: RunRecord) -> pd.DataFrame:
-        """Return a run's raw result, one row per test case and landmark, in original pixels."""
-        return pd.read_parquet(record.folder / PREDICTIONS)
 
     def scores(self) -> pd.DataFrame:
         """Return the scores of all runs as `osteomark score` left them.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmark.predictions import POINT, PREDICTIONS, PUBLISHED, read_table
 from benchmark.store import RunStore, write_atomically
 
 PRIVATE = "private data"
 """The badge of runs on private data."""
-COLUMNS = ("test_set", "case", "landmark", "x", "y")
 
 
 def publish_predictions(store: Path | str, out: Path | str) -> list[Path]:
@@ -26,14 +26,14 @@ def publish_predictions(store: Path | str, out: Path | str) -> list[Path]:
     Returns:
         The written files.
     """
-    runs, paths = RunStore(store), []
-    for run in runs.runs():
+    paths = []
+    for run in RunStore(store).runs():
         if run.status != "done" or run.human or PRIVATE in run.badges:
             continue
         cell = run.cell
         folder = Path(out) / cell.dataset / cell.protocol / cell.split
         path = folder / f"{cell.variant}-{run.folder.name}.parquet"
-        points = runs.predictions(run)[list(COLUMNS)].astype({"x": "float32", "y": "float32"})
+        points = read_table(run.folder / PREDICTIONS, PUBLISHED).astype(dict.fromkeys(POINT, "float32"))
         write_atomically(path, lambda file, points=points: points.to_parquet(file, index=False))  # type: ignore[misc]
         paths.append(path)
     return paths

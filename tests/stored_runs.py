@@ -9,7 +9,8 @@ import pytest
 
 import datamodules
 from benchmark.cell import Budget, Cell
-from benchmark.store import PREDICTIONS, RunRecord, RunStore
+from benchmark.predictions import COVARIANCE, PREDICTIONS
+from benchmark.store import RunRecord, RunStore
 from datamodules.base import Inventory, LandmarkDataModule, LandmarkSchema, Protocol
 from datamodules.components.protocols import Split
 
@@ -63,7 +64,7 @@ def predictions(errors: np.ndarray, test_set: str = "test", first: int = 0) -> p
             "visible": True,
         }
     )
-    unknown = dict.fromkeys(("cov_xx", "cov_xy", "cov_yy"), np.nan)
+    unknown = dict.fromkeys(COVARIANCE, np.nan)
     return frame.assign(spacing_x=0.5, spacing_y=0.5, height=100, width=100, **unknown)
 
 

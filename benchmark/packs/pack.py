@@ -38,6 +38,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from benchmark.predictions import KEY
 from benchmark.store import RUN, RunRecord
 
 FORMAT = "osteomark-pack-1"
@@ -46,9 +47,6 @@ SCHEMA = "pack.schema.json"
 PREDICTIONS, VALIDATION, HISTORY, TRUTH = (f"{name}.csv" for name in ("predictions", "validation", "history", "truth"))
 FILES = (MANIFEST, SCHEMA, RUN, PREDICTIONS, VALIDATION, HISTORY, TRUTH)
 """All that a pack may hold, in this order."""
-KEY = ("test_set", "case", "landmark")
-POINTS = ("x", "y", "cov_xx", "cov_xy", "cov_yy")
-LABELS = ("true_x", "true_y", "visible", "spacing_x", "spacing_y", "height", "width")
 LARGEST = 128 * 2**20
 """Bytes of a pack's largest file, unpacked; a thousand films of a hundred points take about ten million."""
 EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)

@@ -10,8 +10,9 @@ import pandas as pd
 
 import datamodules
 from benchmark.packs import pack as packs
+from benchmark.predictions import ANSWER, LABELS, PREDICTIONS, VALIDATION, read_table
 from benchmark.scoring.score import score_run
-from benchmark.store import CARDS, HISTORY, PREDICTIONS, RUN, VALIDATION, RunRecord
+from benchmark.store import CARDS, HISTORY, RUN, RunRecord
 from benchmark.training.run_cell import CHECKPOINTS
 from datamodules.private import BADGE as PRIVATE
 
@@ -43,15 +44,15 @@ def pack_run(folder: Path | str, *, with_truth: bool = False, allow_dirty: bool 
             f"{folder} ran on code that no commit holds ({record.commit or 'no git'}), so nobody can repeat it; "
             f"commit and run it again, or pass --allow-dirty, which the pack will show."
         )
-    tables = {name: pd.read_parquet(path) for name, path in _tables(folder).items()}
+    tables = {name: read_table(path) for name, path in _tables(folder).items()}
     files = {RUN: (folder / RUN).read_bytes()}
-    files |= {name: packs.write_table(table, packs.POINTS) for name, table in tables.items()}
+    files |= {name: packs.write_table(table, ANSWER) for name, table in tables.items()}
     if (folder / HISTORY).is_file():
         files[packs.HISTORY] = (folder / HISTORY).read_bytes()
     elif record.epochs:
         raise FileNotFoundError(f"{folder} trained {record.epochs} epochs but lacks {HISTORY}; run it again.")
     if with_truth:
-        files[packs.TRUTH] = packs.write_table(pd.concat(tables.values(), ignore_index=True), packs.LABELS)
+        files[packs.TRUTH] = packs.write_table(pd.concat(tables.values(), ignore_index=True), LABELS)
     weights = folder / CHECKPOINTS / str(record.checkpoint.get("file"))
     manifest = {
         "run": record.cell.path(record.fingerprint).as_posix(),

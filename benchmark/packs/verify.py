@@ -26,11 +26,11 @@ from benchmark import dataset_folders as data
 from benchmark.cell import freeze
 from benchmark.lookup import choose
 from benchmark.packs import pack as packs
-from benchmark.packs.pack import KEY, LABELS, POINTS, Pack
+from benchmark.packs.pack import Pack
 from benchmark.packs.submit import DIRTY, nested_scores
+from benchmark.predictions import ANSWER, KEY, LABELS, PREDICTIONS, VALIDATION, case_rows, read_table
 from benchmark.scoring.score import score_run
-from benchmark.store import CARDS, PREDICTIONS, VALIDATION, RunStore
-from benchmark.training.callbacks import case_rows
+from benchmark.store import CARDS, RunStore
 from datamodules.base import LandmarkDataModule
 from methods.base import Method
 
@@ -164,7 +164,8 @@ def _truth_of_data(pack: Pack, dataset: type[LandmarkDataModule], root: Path | N
 
 def _labels(found: LandmarkDataModule, sets: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     unknown = np.full((len(found.schema), 2), np.nan)
-    rows = [case_rows(found, test_set, case, unknown) for test_set, cases in sets.items() for case in cases]
+    known, names = found.inventory.cases, found.schema.names
+    rows = [case_rows(test_set, known[case], names, unknown) for test_set, cases in sets.items() for case in cases]
     return _by_key(pd.concat(rows) if rows else pd.DataFrame(columns=[*KEY, *LABELS]))
 
 
@@ -184,7 +185,7 @@ def _truth_of_store(pack: Pack, store: Path) -> Truth:
         )
     run = next((run for run in same if (run.folder / VALIDATION).is_file()), same[0])
     stored = {name: run.folder / file for name, file in STORED.items() if (run.folder / file).is_file()}
-    tables = {name: _by_key(pd.read_parquet(path)) for name, path in stored.items()}
+    tables = {name: _by_key(read_table(path)) for name, path in stored.items()}
     return Truth(run.folder, PHANTOM in run.badges, tables)
 
 
@@ -194,7 +195,7 @@ def _by_key(table: pd.DataFrame) -> pd.DataFrame:
 
 def _matched(pack: Pack, name: str, truth: Truth) -> pd.DataFrame:
     """Put the labels beside a pack's points, which must be of the protocol's cases and landmarks, no more, no fewer."""
-    points = packs.read_table(name, pack.files[name], POINTS)
+    points = packs.read_table(name, pack.files[name], ANSWER)
     if name not in truth.tables:
         raise ValueError(f"{truth.source} has no labels of the cases that validate; give --data-root instead.")
     labels = truth.tables[name]

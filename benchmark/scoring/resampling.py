@@ -6,26 +6,23 @@ stays the metric over all cases; only what is drawn changes.
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from benchmark.predictions import read_patients
 from benchmark.scoring.bootstrap import ENDS, RESAMPLES, resample
 from datamodules.base import LandmarkDataModule
 from metrics.base import LandmarkMetric
 
 BATCH_ELEMENTS: Final = 2_000_000
-PATIENTS: Final = "patients"
-"""The entry of a `predictions.parquet`'s metadata with the first film of each case's patient, as JSON."""
 
 
 def interval(
@@ -77,12 +74,8 @@ def patients_of(data: type[LandmarkDataModule], files: Sequence[Path], cases: Se
     """
     told = {case: data.patient_of(case) for case in cases}
     if not all(told.values()):
-        told = {case: first for file in files for case, first in _stored(file).items()}
+        told = {case: first for file in files for case, first in read_patients(file).items()}
     return tuple(told[case] for case in cases) if all(case in told for case in cases) else ()
-
-
-def _stored(file: Path) -> Mapping[str, str]:
-    return dict(json.loads((pq.read_schema(file).metadata or {}).get(PATIENTS.encode(), b"{}")))
 
 
 def _members(patients: Sequence[str]) -> Int[np.ndarray, "patient place"]:

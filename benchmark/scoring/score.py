@@ -32,12 +32,14 @@ from torch import Tensor
 
 import datamodules
 import metrics
+from benchmark import predictions
 from benchmark.cell import Cell
+from benchmark.predictions import PREDICTIONS, VALIDATION
 from benchmark.scoring import leak_free
+from benchmark.scoring.cases import CaseSet, pool, read_case_sets
 from benchmark.scoring.facts import write_facts
-from benchmark.scoring.predicted import CaseSet, pool, read_predictions
 from benchmark.scoring.resampling import interval, patients_of
-from benchmark.store import CARDS, PREDICTIONS, SCORES, VALIDATION, RunRecord, RunStore, write_atomically
+from benchmark.store import CARDS, SCORES, RunRecord, RunStore, write_atomically
 from datamodules.base import LandmarkDataModule
 from metrics.base import Anatomy, Cases, LandmarkMetric
 
@@ -129,7 +131,7 @@ def score_run(folder: Path | str) -> dict[str, float]:
     _, _, _, protocol, dataset = (parent.name for parent in path.parents[:5])
     anatomy = anatomy_of(dataset, protocol)
     values = {}
-    for test_set, (_, cases) in read_predictions(path, anatomy.names).items():
+    for test_set, (_, cases) in read_case_sets(path, anatomy.names).items():
         for metric in _scorable(applicable(anatomy), cases).values():
             for column, value in metric.reduce(metric.terms(cases)).items():
                 values[f"{test_set}/{column}"] = value.item()
@@ -186,7 +188,7 @@ def _rows(group: Group) -> list[Row]:
     found = applicable(anatomy)
     pooled: dict[str, list[CaseSet]] = {}
     for folds in group.comparable.values():
-        tables = [read_predictions(run.folder / PREDICTIONS, anatomy.names) for run in folds.values()]
+        tables = [read_case_sets(run.folder / PREDICTIONS, anatomy.names) for run in folds.values()]
         for run, table in zip(folds.values(), tables, strict=True):
             _write_case_scores(run, table, found)
         for name in sorted({name for table in tables for name in table}):
@@ -318,9 +320,8 @@ def _content_key(group: Group) -> str:
 
 @cache
 def _sources() -> str:
-    here = Path(__file__).parent
-    own = (here / name for name in ("score.py", "predicted.py", "bootstrap.py", "resampling.py", "leak_free.py"))
-    files = [*own, *sorted(Path(metrics.__file__).parent.glob("*.py"))]
+    folders = (Path(__file__).parent, Path(metrics.__file__).parent)
+    files = [Path(predictions.__file__), *(file for folder in folders for file in sorted(folder.glob("*.py")))]
     return "".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
 
 

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow.parquet as pq
 import torch
 from lightning import Trainer, seed_everything
 
 import methods
 from benchmark.lookup import choose
-from benchmark.store import PREDICTIONS, RunRecord
+from benchmark.predictions import KEY, POINT, PREDICTIONS, read_cases, read_table
+from benchmark.store import RunRecord
 from benchmark.training import measure
 from benchmark.training.callbacks import Collector
 from benchmark.training.run_cell import CHECKPOINTS, Context, quiet
@@ -170,12 +170,6 @@ def stored_parts(run: RunRecord) -> Iterator[tuple[Part, Path]]:
             yield part, path
 
 
-def read_cases(path: Path) -> dict[str, list[str]]:
-    """Return the cases of each test set in a file of predictions, in the file's order."""
-    frame = pd.read_parquet(path, columns=["test_set", "case"]).drop_duplicates()
-    return {str(name): list(map(str, group["case"])) for name, group in frame.groupby("test_set", sort=True)}
-
-
 def checkpoint(run: RunRecord) -> Path:
     """Return the file with the weights that predicted a run's test films."""
     return run.folder / CHECKPOINTS / str(run.checkpoint["file"])
@@ -239,7 +233,7 @@ def _predict(run: RunRecord, method: Method, data: LandmarkDataModule, part: Par
     trainer.predict(method, dataloaders=loaders, return_predictions=False)
     path = run.folder / STRESS / part.file
     if path.is_file() and _is_current(path, run, part):
-        collector.frames.insert(0, pd.read_parquet(path))
+        collector.frames.insert(0, read_table(path))
     collector.write(path.parent, run.cell, path.name, checkpoint=_digest(checkpoint(run)), corruption=part.key)
 
 
@@ -252,8 +246,8 @@ def _differences(run: RunRecord) -> Iterator[str]:
     path = run.folder / STRESS / Part(CLEAN, 0).file
     if not path.is_file():
         return
-    keys, points = ["test_set", "case", "landmark"], ["x", "y"]
-    now, then = (pd.read_parquet(file)[keys + points].set_index(keys) for file in (path, run.folder / PREDICTIONS))
+    files = (path, run.folder / PREDICTIONS)
+    now, then = (read_table(file, (*KEY, *POINT)).set_index(list(KEY)) for file in files)
     moved = np.linalg.norm((now - then.loc[now.index]).to_numpy(), axis=1)
     if (median := float(np.nanmedian(moved))) > TOLERANCE:
         yield f"its checkpoint answers clean films otherwise than its predictions say: {median:.1f} px in the median."

@@ -10,11 +10,12 @@ import pandas as pd
 import torch
 
 import datamodules
-from benchmark.scoring.predicted import CaseSet, pool, read_predictions
+from benchmark.predictions import PREDICTIONS, read_cases
+from benchmark.scoring.cases import CaseSet, pool, read_case_sets
 from benchmark.scoring.resampling import interval, patients_of
 from benchmark.scoring.score import FIRST, Group, anatomy_of, applicable, group_runs
-from benchmark.store import CARDS, PREDICTIONS, RunStore, write_atomically
-from benchmark.stress.predict import Part, Plan, read_cases, stored_parts
+from benchmark.store import CARDS, RunStore, write_atomically
+from benchmark.stress.predict import Part, Plan, stored_parts
 from metrics.base import Cases, LandmarkMetric
 
 STRESS_SCORES = "stress.csv"
@@ -107,7 +108,7 @@ def _board_rows(board: Sequence[Stressed]) -> list[Row]:
     rows = []
     for stressed in board:
         for part, seeds in stressed.files.items():
-            tables = [[read_predictions(path, anatomy.names) for path in folds] for folds in seeds]
+            tables = [[read_case_sets(path, anatomy.names) for path in folds] for folds in seeds]
             for test_set in sorted(name for name, cases in common.items() if cases):
                 pooled = [_pooled(folds, test_set, common[test_set]) for folds in tables]
                 head = _identity(stressed.group) | {"test_set": test_set, "corruption": part.name}

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import time
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-from jaxtyping import Float
 from lightning import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from benchmark.cell import Cell
-from benchmark.scoring.resampling import PATIENTS
-from benchmark.store import PREDICTIONS, write_atomically
+from benchmark.predictions import PREDICTIONS, case_rows, write_predictions
+from benchmark.store import write_atomically
 from benchmark.training.progress import Progress, Report
 from datamodules.base import LandmarkDataModule
 from methods.base import MONITOR, Batch, Prediction
-
-COVARIANCE = {"cov_xx": (0, 0), "cov_xy": (0, 1), "cov_yy": (1, 1)}
 
 
 class History(Callback):
@@ -130,7 +123,7 @@ def checkpoints(folder: Path, stage: int, *, choose: bool) -> list[ModelCheckpoi
 
 
 class Collector(Callback):
-    """Keeps what `predict` answers, with the truth from the inventory, and writes it as the raw result.
+    """Keeps what `predict` answers, beside the labels of the inventory, and writes it as the raw result.
 
     Args:
         data: The datamodule that is predicted.
@@ -153,11 +146,11 @@ class Collector(Callback):
     ) -> None:
         """Keep one row per case and landmark."""
         _, prediction = outputs
-        points = prediction.points.double().cpu().numpy()
-        spread = prediction.covariance
-        covariance = np.full((*points.shape, 2), np.nan) if spread is None else spread.double().cpu().numpy()
-        for name, point, cov in zip(batch.case, points, covariance, strict=True):
-            self.frames.append(case_rows(self.data, tuple(self.sets)[dataloader_idx], name, point, cov))
+        points, covariance = prediction.points.double().cpu().numpy(), prediction.covariance
+        covariances = [None] * len(points) if covariance is None else covariance.double().cpu().numpy()
+        test_set, landmarks = tuple(self.sets)[dataloader_idx], self.data.schema.names
+        for name, point, spread in zip(batch.case, points, covariances, strict=True):
+            self.frames.append(case_rows(test_set, self.data.inventory.cases[name], landmarks, point, spread))
 
     def write(self, folder: Path, cell: Cell, file: str = PREDICTIONS, **more: str) -> None:
         """Write a parquet file of that name, the cell's key in its metadata and what `more` says.
@@ -165,57 +158,5 @@ class Collector(Callback):
         Raises:
             RuntimeError: The method did not answer a case with finite points.
         """
-        table = pd.concat(self.frames, ignore_index=True)
-        _refuse_gaps(table, self.sets)
-        arrow = pa.Table.from_pandas(table, preserve_index=False)
-        key = {name: str(getattr(cell, name)) for name in ("dataset", "protocol", "split", "variant", "seed")}
-        key[PATIENTS] = json.dumps(self.data.first_films(case for cases in self.sets.values() for case in cases))
-        arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **key, **more})
-        write_atomically(folder / file, lambda path: pq.write_table(arrow, path, compression="zstd"))
-
-
-def case_rows(
-    data: LandmarkDataModule,
-    test_set: str,
-    name: str,
-    points: Float[np.ndarray, "landmark 2"],
-    covariance: Float[np.ndarray, "landmark 2 2"] | None = None,
-) -> pd.DataFrame:
-    """Return one case's rows of a `predictions.parquet`: the answer beside the truth of the inventory.
-
-    Args:
-        data: The case's datamodule.
-        test_set: Name of the set it is predicted for.
-        name: The case.
-        points: The answer, in original pixels.
-        covariance: Of each point; unknown if None.
-    """
-    case = data.inventory.cases[name]
-    spread = np.full((*points.shape, 2), np.nan) if covariance is None else covariance
-    columns: dict[str, Any] = {
-        "test_set": test_set,
-        "case": name,
-        "landmark": list(data.schema.names),
-        "x": points[:, 0],
-        "y": points[:, 1],
-        "true_x": case.points[:, 0].astype(np.float64),
-        "true_y": case.points[:, 1].astype(np.float64),
-        "visible": case.visible,
-        "spacing_x": float(case.spacing[0]),
-        "spacing_y": float(case.spacing[1]),
-        "height": case.size[0],
-        "width": case.size[1],
-    }
-    columns |= {column: spread[:, i, j] for column, (i, j) in COVARIANCE.items()}
-    return pd.DataFrame(columns)
-
-
-def _refuse_gaps(table: pd.DataFrame, sets: Mapping[str, Sequence[str]]) -> None:
-    missing = {case for cases in sets.values() for case in cases} - set(table["case"])
-    shown = table[table["visible"]]
-    broken = shown.loc[~np.isfinite(shown[["x", "y"]].to_numpy()).all(axis=1), "case"]
-    if missing or len(broken):
-        raise RuntimeError(
-            f"{len(missing)} cases have no prediction and {broken.nunique()} have points that are not finite, "
-            f"{next(iter(sorted(missing) or broken))} for one; the training has probably diverged."
-        )
+        patients = self.data.first_films(case for cases in self.sets.values() for case in cases)
+        write_predictions(folder / file, cell, self.frames, self.sets, patients, **more)

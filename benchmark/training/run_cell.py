@@ -23,8 +23,9 @@ import datamodules
 import methods
 from benchmark.cell import Cell
 from benchmark.lookup import choose
+from benchmark.predictions import VALIDATION
 from benchmark.scoring.score import score_run
-from benchmark.store import HISTORY, VALIDATION, RunRecord, RunStore
+from benchmark.store import HISTORY, RunRecord, RunStore
 from benchmark.training import measure
 from benchmark.training.callbacks import Collector, EpochSeed, History, checkpoints
 from benchmark.training.progress import Progress, Report

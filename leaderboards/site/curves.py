@@ -12,7 +12,7 @@ from jaxtyping import Float
 from leaderboards.boards.board import Row
 from leaderboards.site.figures import VISIBLE, Series, hidden, layout_of, log_axis, style, trace_of
 from leaderboards.site.html import Cell, Figure, Head, Line, Table, number_cell, rounded
-from leaderboards.site.predicted import mean_of
+from leaderboards.site.predicted import mean_of, region_probability
 from leaderboards.text.tables import number
 
 CURVE_POINTS: Final = 61
@@ -53,7 +53,7 @@ def error_curves(key: str, series: Sequence[Series], unit: str) -> Figure:
 
 def calibration_curves(key: str, series: Sequence[Series]) -> Figure | None:
     """Draw observed against promised coverage of the predicted regions; None where nobody predicts a covariance."""
-    covered = [(place, item, _coverage(item.predicted.region())) for place, item in enumerate(series)]
+    covered = [(place, item, _coverage(region_probability(item.predicted))) for place, item in enumerate(series)]
     found = [(place, item, values) for place, item, values in covered if values]
     if not found:
         return None

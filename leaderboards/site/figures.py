@@ -9,9 +9,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from benchmark.predictions import Predictions
 from leaderboards.boards.board import FLOOR, Row
 from leaderboards.site.html import Cell, Figure, Head, Line, Table, number_cell, rounded
-from leaderboards.site.predicted import Predicted, means_by
+from leaderboards.site.predicted import means_by
 from leaderboards.text.tables import count, number
 
 COLOURS: Final = ("#0072b2", "#c44601", "#007a5a", "#b0478c", "#8a6a00", "#2b2b2b", "#5b4bb5", "#3b87b8")
@@ -45,7 +46,7 @@ class Series(NamedTuple):
     row: Row
     colour: str
     dash: str
-    predicted: Predicted
+    predicted: Predictions
     errors: Float[np.ndarray, "case landmark"]
 
     @property

@@ -10,13 +10,14 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from benchmark.predictions import Predictions
 from benchmark.thumbnails import Film, Place, thumbnail_size
 from leaderboards.boards.board import Board, Row
 from leaderboards.boards.read import PHANTOM
 from leaderboards.publish import PRIVATE
 from leaderboards.site.certainty import CLASSES, COLOURS, Thresholds, classify, fit_thresholds
 from leaderboards.site.figures import Series
-from leaderboards.site.predicted import Predicted, mean_of
+from leaderboards.site.predicted import mean_of
 from leaderboards.text.tables import number
 
 PARTS: Final = 4
@@ -100,7 +101,7 @@ def extremes(series: Series) -> dict[str, int]:
     return {which: case for which, case in found.items() if which == "median" or len(order) > 2}
 
 
-def film_of(predicted: Predicted, case: int) -> Film:
+def film_of(predicted: Predictions, case: int) -> Film:
     """Return what the gallery asks for."""
     height, width = predicted.size[case]
     return Film(predicted.cases[case], predicted.truth[case], (int(height), int(width)))
@@ -124,7 +125,7 @@ def gallery(place: Place, series: Series, unit: str, images: Mapping[str, Path],
     return Gallery(series.row, overlays, labels, any(overlay.regions for overlay in overlays))
 
 
-def certainty_limits(validation: Predicted | None, unit: str) -> Thresholds | None:
+def certainty_limits(validation: Predictions | None, unit: str) -> Thresholds | None:
     """Fit the limits of certainty on validation cases; None where there are no millimetres, no sigma or few cases."""
     if validation is None or unit != "mm" or len(validation.cases) < ENOUGH:
         return None
@@ -158,10 +159,10 @@ def _overlay(place: Place, series: Series, unit: str, which: str, case: int, lim
 
 
 def _regions(
-    predicted: Predicted, case: int, points: np.ndarray, scale: np.ndarray, limits: Thresholds | None, unit: str
+    predicted: Predictions, case: int, points: np.ndarray, scale: np.ndarray, limits: Thresholds | None, unit: str
 ) -> tuple[tuple[str, str, str], ...]:
     covariance = predicted.covariance[case]
-    known = np.isfinite(covariance).all(-1)
+    known = np.isfinite(covariance).all((-2, -1))
     if not known.any():
         return ()
     paths = [_ellipse(point, entry, scale) for point, entry in zip(points[known], covariance[known], strict=True)]
@@ -174,8 +175,7 @@ def _regions(
 
 def _ellipse(point: np.ndarray, entry: np.ndarray, scale: np.ndarray) -> str:
     """Return the ellipse that holds `REGION` of a Gaussian, as an SVG path of two arcs."""
-    xx, xy, yy = entry[0] * scale[0] ** 2, entry[1] * scale[0] * scale[1], entry[2] * scale[1] ** 2
-    values, vectors = np.linalg.eigh(np.array([[xx, xy], [xy, yy]]))
+    values, vectors = np.linalg.eigh(entry * np.outer(scale, scale))
     radii = np.sqrt(np.clip(values, 0, None) * -2 * math.log(1 - REGION))
     axis = vectors[:, 1] * radii[1]
     angle = math.degrees(math.atan2(vectors[1, 1], vectors[0, 1]))

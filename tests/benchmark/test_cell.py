@@ -12,7 +12,8 @@ from lightning import seed_everything
 import datamodules
 import methods
 from benchmark.cell import Budget, Cell
-from benchmark.store import HISTORY, PREDICTIONS, VALIDATION, RunRecord, RunStore
+from benchmark.predictions import PREDICTIONS, VALIDATION, read_table
+from benchmark.store import HISTORY, RunRecord, RunStore
 from benchmark.training.progress import Progress
 from benchmark.training.run_cell import BEST, Context, run_cell
 
@@ -103,7 +104,7 @@ def test_run_json_says_what_the_run_was(steady: RunRecord) -> None:
 
 
 def test_predictions_hold_the_labels_of_the_annotation_file(steady: RunRecord, phantoms: Path) -> None:
-    table = RunStore(steady.folder.parents[4]).predictions(steady)
+    table = read_table(steady.folder / PREDICTIONS)
     data = datamodules.discover()["hand"](phantoms / "hand", split="fold1")
     assert len(table) == 8 * 37
     case = data.inventory.cases[table["case"][0]]

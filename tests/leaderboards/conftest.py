@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 import datamodules
+from benchmark.predictions import VALIDATION
 from benchmark.scoring.score import score
-from benchmark.store import HISTORY, VALIDATION, RunRecord
+from benchmark.store import HISTORY, RunRecord
 from benchmark.thumbnails import Film, Place, thumbnail_size
 from datamodules.base import LandmarkSchema
 from leaderboards.boards.reported import Reported

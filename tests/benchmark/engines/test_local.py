@@ -12,6 +12,7 @@ import pytest
 
 from benchmark.cell import Budget, Cell
 from benchmark.engines.local import Job, LocalEngine, Slot, local_slots
+from benchmark.predictions import PREDICTIONS, read_table
 from benchmark.store import HISTORY, LOG, RunRecord, RunStore
 from benchmark.training.progress import Progress
 from benchmark.training.run_cell import Context, run_cell
@@ -63,7 +64,7 @@ def test_a_worker_gives_what_this_process_gives(context: Context, make_cell: Mak
     cell = make_cell("steady", budget=Budget("test", epochs=1, workers=1))
     (there,) = run([cell], context)
     here = run_cell(cell, Context(tmp_path / "here", context.roots, plugins=context.plugins))
-    pd.testing.assert_frame_equal(*(RunStore(r.folder.parents[4]).predictions(r) for r in (there, here)))
+    pd.testing.assert_frame_equal(*(read_table(r.folder / PREDICTIONS) for r in (there, here)))
 
 
 def test_leaving_early_leaves_no_process_behind(context: Context, make_cell: MakeCell) -> None:

@@ -21,8 +21,9 @@ from benchmark.lookup import effective_hparams, find_variant
 from benchmark.packs import pack as packs
 from benchmark.packs.submit import nested_scores, pack_run
 from benchmark.packs.verify import verify
+from benchmark.predictions import ANSWER, KEY, LABELS, PREDICTIONS
 from benchmark.scoring.score import score, score_run
-from benchmark.store import HISTORY, PREDICTIONS, RUN, RunRecord, RunStore
+from benchmark.store import HISTORY, RUN, RunRecord, RunStore
 from benchmark.training.run_cell import Context, run_cell
 from datamodules.private import BADGE
 
@@ -110,13 +111,11 @@ def test_a_pack_is_the_same_every_time_and_holds_no_label(store: Path) -> None:
     assert files[RUN] == (folder / RUN).read_bytes()
     assert files[packs.HISTORY] == (folder / HISTORY).read_bytes()
     points = pd.read_csv(io.BytesIO(files[packs.PREDICTIONS]))
-    assert list(points.columns) == [*packs.KEY, *packs.POINTS]
+    assert list(points.columns) == [*KEY, *ANSWER]
     stored = pd.read_parquet(folder / PREDICTIONS)
-    read = packs.read_table("points", files[packs.PREDICTIONS], packs.POINTS)
-    pd.testing.assert_frame_equal(
-        read, stored.set_index(list(packs.KEY))[list(packs.POINTS)].sort_index(), check_exact=True
-    )
-    assert all(label not in text.decode() for label in packs.LABELS for text in files.values())
+    read = packs.read_table("points", files[packs.PREDICTIONS], ANSWER)
+    pd.testing.assert_frame_equal(read, stored.set_index(list(KEY))[list(ANSWER)].sort_index(), check_exact=True)
+    assert all(label not in text.decode() for label in LABELS for text in files.values())
 
 
 @pytest.mark.parametrize("variant", ["steady", "mean_shape"])
@@ -136,11 +135,11 @@ def test_labels_in_a_pack_must_be_the_datasets(packed: Path, phantoms: Path, tmp
 
     def to_the_predictions(files: Files) -> None:
         points = pd.read_csv(io.BytesIO(files[packs.PREDICTIONS]), dtype={"case": "str"})
-        known = points.set_index(list(packs.KEY))
+        known = points.set_index(list(KEY))
         change_table(
             files,
             packs.TRUTH,
-            lambda t: t.assign(true_x=known["x"].reindex(pd.MultiIndex.from_frame(t[list(packs.KEY)])).to_numpy()),
+            lambda t: t.assign(true_x=known["x"].reindex(pd.MultiIndex.from_frame(t[list(KEY)])).to_numpy()),
         )
 
     assert "true_x of" in refusal(edited(packed, tmp_path, to_the_predictions), phantoms)

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import datamodules
+from benchmark.predictions import COVARIANCE, PATIENTS, PREDICTIONS, VALIDATION
 from benchmark.scoring import score as scoring
 from benchmark.scoring.bootstrap import RESAMPLES, SEED
-from benchmark.scoring.resampling import PATIENTS, interval, patients_of
+from benchmark.scoring.resampling import interval, patients_of
 from benchmark.scoring.score import anatomy_of, applicable, score, score_run
-from benchmark.store import PREDICTIONS, SCORES, VALIDATION
+from benchmark.store import SCORES
 from metrics.base import Anatomy
 from metrics.radial_error import RadialError
 from tests.stored_runs import Skull, predictions, skull, write_run
@@ -304,7 +305,7 @@ def test_facts_name_the_protocol_and_the_paper(skull: type[Skull], tmp_path: Pat
     assert "mean shape" in facts["methods"]["mean_shape"]["paper"]["title"]
 
 
-COVARIANCE = {"cov_xx": 4.0, "cov_xy": 0.0, "cov_yy": 4.0}
+SPREAD = {"cov_xx": 4.0, "cov_xy": 0.0, "cov_yy": 4.0}
 OF_A_COVARIANCE = {"calibration", "sparsification", "uncertainty"}
 
 
@@ -314,7 +315,7 @@ def scored_metrics(frame: pd.DataFrame, variant: str) -> set[str]:
 
 def test_only_a_run_with_a_covariance_has_columns_about_it(skull: type[Skull], tmp_path: Path) -> None:
     write_run(tmp_path, predictions(errors(5)))
-    record = write_run(tmp_path, predictions(errors(5)).assign(**COVARIANCE), variant="posenet")
+    record = write_run(tmp_path, predictions(errors(5)).assign(**SPREAD), variant="posenet")
     frame = scored(tmp_path)
     assert scored_metrics(frame, "posenet") - scored_metrics(frame, "mean_shape") == OF_A_COVARIANCE
     inside = 100 * (errors(5) ** 2 / 4 <= -2 * np.log(0.1)).mean()  # errors go along x, of variance 4

@@ -11,7 +11,8 @@ import torch
 
 from benchmark.cell import Cell
 from benchmark.cli.main import main
-from benchmark.store import PREDICTIONS, RunRecord, RunStore
+from benchmark.predictions import PREDICTIONS
+from benchmark.store import RunRecord, RunStore
 from benchmark.stress import predict as stressed
 from benchmark.stress.predict import Part, Plan, stress_run
 from benchmark.stress.score import score_stress

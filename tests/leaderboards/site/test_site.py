@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 from benchmark.cli.main import main
+from benchmark.predictions import read_predictions
 from leaderboards.boards.read import read_boards
 from leaderboards.site.build import build_site
 from leaderboards.site.curves import error_curves
 from leaderboards.site.figures import COLOURS, FLOOR_COLOUR, Series
 from leaderboards.site.films import certainty_limits, extremes
 from leaderboards.site.pareto import pareto
-from leaderboards.site.predicted import Reader, read_predicted
+from leaderboards.site.predicted import Reader, region_probability
 from tests.leaderboards.conftest import REPORTED, Drawn, certain, noisy
 
 VOID = {"meta", "link", "img", "input", "br", "path", "line"}
@@ -192,9 +193,9 @@ def test_predictions_are_read_whatever_the_order_of_their_rows(tmp_path: Path) -
     frame = certain(noisy(1.0))
     frame.to_parquet(tmp_path / "a.parquet")
     frame.sort_values("case", ascending=False, kind="stable").to_parquet(tmp_path / "b.parquet")
-    one, other = (read_predicted(tmp_path / f"{name}.parquet")["test"] for name in "ab")
-    assert one.cases == other.cases[::-1] == tuple(sorted(frame["case"].unique()))
-    np.testing.assert_array_equal(one.points, other.points[::-1])
+    one, other = (read_predictions(tmp_path / f"{name}.parquet")["test"] for name in "ab")
+    assert one.cases == other.cases == tuple(sorted(frame["case"].unique()))
+    np.testing.assert_array_equal(one.points, other.points)
     np.testing.assert_array_equal(one.points.reshape(-1, 2), frame[["x", "y"]].to_numpy())
 
 
@@ -202,7 +203,7 @@ def test_a_region_holds_the_probability_of_its_gaussian(tmp_path: Path) -> None:
     frame = noisy(0.0).assign(cov_xx=4.0, cov_xy=0.0, cov_yy=4.0)
     frame["x"] += 2 * np.sqrt(-2 * np.log(0.5))  # where half of the probability lies nearer
     frame.to_parquet(tmp_path / "a.parquet")
-    np.testing.assert_allclose(read_predicted(tmp_path / "a.parquet")["test"].region(), 0.5)
+    np.testing.assert_allclose(region_probability(read_predictions(tmp_path / "a.parquet")["test"]), 0.5)
 
 
 def test_best_median_and_worst_case_are_those_of_the_first_seed(site_store: Path) -> None:
@@ -220,7 +221,7 @@ def test_best_median_and_worst_case_are_those_of_the_first_seed(site_store: Path
 def test_certainty_is_graded_only_in_millimetres_and_on_enough_films(tmp_path: Path) -> None:
     certain(noisy(1.0)).to_parquet(tmp_path / "many.parquet")
     certain(noisy(1.0, cases=4)).to_parquet(tmp_path / "few.parquet")
-    many, few = (read_predicted(tmp_path / f"{name}.parquet")["test"] for name in ("many", "few"))
+    many, few = (read_predictions(tmp_path / f"{name}.parquet")["test"] for name in ("many", "few"))
     assert certainty_limits(many, "mm") is not None
     assert [certainty_limits(many, "px"), certainty_limits(few, "mm"), certainty_limits(None, "mm")] == [None] * 3
 

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import studentized_range, wilcoxon
 
-from benchmark.scoring.resampling import PATIENTS
+from benchmark.predictions import PATIENTS, PREDICTIONS
 from benchmark.scoring.score import score
-from benchmark.store import PREDICTIONS, SCORES, RunRecord
+from benchmark.store import SCORES, RunRecord
 from leaderboards.boards.read import read_boards
 from leaderboards.build import build
 from leaderboards.text.comparisons import HOW_TO_TELL, p_text
