@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.cell import freeze
@@ -57,7 +58,7 @@ def unknown(name: str, known: Iterable[str], what: str) -> ValueError:
 
 
 def find_variant(name: str, methods: Mapping[str, type[Method]]) -> Variant:
-    """Return the variant called `name`; a method's own name means its first variant.
+    """Return the variant called `name`; a file's name means the first variant of its first method.
 
     Raises:
         ValueError: No method has it.
@@ -67,7 +68,9 @@ def find_variant(name: str, methods: Mapping[str, type[Method]]) -> Variant:
         for method, kind in methods.items()
         for variant, hparams in kind.variants.items()
     }
-    return known[choose(name, known, "method")]
+    files = {Path(inspect.getfile(variant.kind)).stem: variant for variant in reversed(known.values())}
+    named = {**files, **known}
+    return named[choose(name, named, "method")]
 
 
 def effective_hparams(variant: Variant, overrides: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

@@ -24,7 +24,7 @@ class MethodEntry:
     """A method of the matrix.
 
     Args:
-        name: Of a variant; a method's own name means its first variant.
+        name: Of a variant; a file's name means its first variant.
         hparams: Hyper-parameters on top of the variant's.
     """
 

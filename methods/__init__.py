@@ -1,7 +1,7 @@
 """Landmark methods: one module per paper, found by name.
 
-`discover()` scans this package, the entry points `osteomark.methods` and any file given by path; a module holds exactly
-one concrete `Method`. There is no list to edit.
+`discover()` scans this package, the entry points `osteomark.methods` and any file given by path. A class that states
+its `variants` is a method; a module holds at least one. There is no list to edit.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
@@ -20,10 +21,10 @@ from methods.base import Method
 
 
 def discover(plugins: Sequence[Path | str] = ()) -> dict[str, type[Method]]:
-    """Return every method: name (the file's, `-` and `_` alike; the first variant spells it) -> class.
+    """Return every method: name (that of its first variant) -> class.
 
     Raises:
-        TypeError: A module does not hold exactly one concrete `Method` of its own.
+        TypeError: A module defines no method.
         ValueError: Two modules claim one variant name, or a plugin file is not there.
     """
     modules = [
@@ -35,7 +36,7 @@ def discover(plugins: Sequence[Path | str] = ()) -> dict[str, type[Method]]:
     modules += [_load_file(Path(path)) for path in plugins]
     found: dict[str, type[Method]] = {}
     owners: dict[str, str] = {}
-    for method in map(_only_method, modules):
+    for method in chain.from_iterable(map(_methods_of, modules)):
         for variant in method.variants:
             if variant in owners:
                 raise ValueError(f"{method.__module__} and {owners[variant]} both define the variant {variant!r}.")
@@ -57,12 +58,13 @@ def _load_file(path: Path) -> ModuleType:
     return module
 
 
-def _only_method(module: ModuleType) -> type[Method]:
+def _methods_of(module: ModuleType) -> list[type[Method]]:
+    """Return the methods that a module defines, not those it imports."""
     found = [
         member
         for _, member in inspect.getmembers(module, inspect.isclass)
-        if issubclass(member, Method) and member.__module__ == module.__name__ and not inspect.isabstract(member)
+        if issubclass(member, Method) and member.__module__ == module.__name__ and "variants" in vars(member)
     ]
-    if len(found) != 1:
-        raise TypeError(f"{module.__file__} must define exactly one Method, but defines {len(found)}.")
-    return found[0]
+    if not found:
+        raise TypeError(f"{module.__file__} must define a Method with `variants`, but defines none.")
+    return found

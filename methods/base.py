@@ -1,22 +1,41 @@
-"""The method contract: a paper's plugin states its network, loss and prediction; this base class does the rest."""
+"""The method contract: a paper's plugin states its network, loss and prediction; the base class does the rest."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, NamedTuple, final
+from inspect import get_annotations
+from typing import Any, ClassVar, Final, Literal, NamedTuple, final
 
+import albumentations as A  # the library's own convention
 import torch
 from jaxtyping import Float
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+from typing_extensions import override
 
 from datamodules.base import Batch, LandmarkSchema, Sample
 from datamodules.components.samples import apply_affine
 from datamodules.components.transforms import InputSpec
+from methods.components.optim import Schedule, adam
 
-__all__ = ["Batch", "InputSpec", "LandmarkSchema", "Method", "Paper", "Prediction", "Sample", "Stage"]
+__all__ = [
+    "Augmentation",
+    "Batch",
+    "FittedMethod",
+    "InputSpec",
+    "LandmarkSchema",
+    "Method",
+    "Paper",
+    "Prediction",
+    "Sample",
+    "Stage",
+]
+
+Augmentation = tuple[A.BasicTransform | A.BaseCompose, ...]
 
 MONITOR: Final = "val/radial_error"
 """The one quantity that chooses checkpoints, for all methods: mean radial error in original pixels."""
@@ -77,32 +96,58 @@ class Method(LightningModule, ABC):
     """A landmark method as one plugin file.
 
     A subclass sets `paper`, `variants` and `smoke`, types its hyper-parameters in `__init__` (its signature *is* the
-    configuration: plain numbers, texts, booleans and tuples) and calls `super().__init__(schema)` first. It implements
-    `input_spec`, `loss` and `predict`; `prepare`, `configure_optimizers`, `stages` and `unsupported` where needed.
+    configuration: plain numbers, texts, booleans and tuples) and calls `super().__init__(schema)` first. That call sets
+    every hyper-parameter that the class, or a base, annotates (`sigma: float`) as an attribute of that name.
+
+    It implements `loss` and `predict`, and overrides what its paper does otherwise than the defaults: one stage of
+    `epochs`, Adam at `lr` under `schedule`, the whole film stretched to `input_size` without augmentation.
     """
 
     paper: ClassVar[Paper]
     variants: ClassVar[Mapping[str, Mapping[str, Any]]]
-    """The paper's rows: name -> hyper-parameters. The first is the method itself and spells the file's name."""
+    """The paper's rows: name -> hyper-parameters. The first is the method itself and gives it its name."""
     smoke: ClassVar[Mapping[str, Any]]
     """Hyper-parameters so small that the contract tests take a second."""
+
+    input_size: tuple[int, int]
+    """(height, width) of the network's input."""
+    epochs: int
     batch_size: int = 16
+    lr: float
+    schedule: Schedule = "constant"
+    weights: str = "none"
+    """What the network starts from: `none` or `imagenet`."""
+    fit: Literal["stretch", "pad"] = "stretch"
+    oracle_crop: float | None = None
+    """See `InputSpec`."""
 
     def __init__(self, schema: LandmarkSchema) -> None:
         super().__init__()
         self.schema = schema
         self.stage = 0
         self.save_hyperparameters(ignore=["schema"])
+        for name in self.hparams.keys() & _annotated(type(self)):
+            value = self.hparams[name]
+            setattr(self, name, tuple(value) if isinstance(value, list) else value)
 
     @property
     def stages(self) -> Sequence[Stage]:
         """The stages of training at the paper's budget; none for a method that learns in `prepare` alone."""
-        return (Stage("train", 100),)
+        return (Stage("train", self.epochs),)
 
     @property
-    @abstractmethod
+    def augmentation(self) -> Augmentation:
+        """Random changes of the training films, in their order."""
+        return ()
+
+    @property
     def input_spec(self) -> InputSpec:
         """Size, fit, preprocessing and augmentation of the films this method reads."""
+        return InputSpec(self.input_size, self.fit, augment=self.augmentation, oracle_crop=self.oracle_crop)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return the optimiser of the current stage, and its schedule."""
+        return adam(self, self.lr, self.schedule)
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
@@ -158,8 +203,39 @@ class Method(LightningModule, ABC):
 
     @final
     def parameter_counts(self) -> dict[str, int]:
-        """Count parameters as torch does (`trainable`) and as Keras does (`keras`: BatchNorm statistics counted)."""
-        trainable = sum(p.numel() for p in self.parameters() if p.requires_grad)
-        norms = (m for m in self.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm))
+        """Count parameters as torch does (`trainable`) and as Keras does (`keras`: BatchNorm statistics counted).
+
+        A running average of the network's weights does not count.
+        """
+        averages = {part for m in self.modules() if isinstance(m, AveragedModel) for part in m.modules()}
+        modules = [m for m in self.modules() if m not in averages]
+        weights = {p for m in modules for p in m.parameters(recurse=False)}
+        norms = (m for m in modules if isinstance(m, torch.nn.modules.batchnorm._BatchNorm))
         statistics = sum(b.numel() for m in norms for b in (m.running_mean, m.running_var) if b is not None)
-        return {"trainable": trainable, "keras": sum(p.numel() for p in self.parameters()) + statistics}
+        trainable = sum(p.numel() for p in weights if p.requires_grad)
+        return {"trainable": trainable, "keras": sum(p.numel() for p in weights) + statistics}
+
+
+class FittedMethod(Method):
+    """A method that learns in `prepare` alone: no stage, nothing to train by gradients."""
+
+    @property
+    @override
+    def stages(self) -> Sequence[Stage]:
+        return ()
+
+    @override
+    def loss(self, batch: Batch) -> Tensor:
+        return batch.image.new_zeros((), dtype=torch.float32)
+
+    def mean_shape(self, points: Float[Tensor, "film landmark 2"]) -> Float[Tensor, "landmark 2"]:
+        """Average each landmark over the films that show it (not NaN); one that no film shows is in the centre."""
+        height, width = self.input_size
+        mean = points.nanmean(dim=0)
+        return torch.where(mean.isnan(), torch.tensor([(width - 1) / 2, (height - 1) / 2]), mean)
+
+
+def _annotated(method: type) -> set[str]:
+    """Return the names that a method and its bases, up to `Method`, annotate."""
+    classes = (base for base in method.__mro__ if issubclass(base, Method))
+    return {name for base in classes for name in get_annotations(base)}

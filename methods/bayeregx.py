@@ -10,7 +10,6 @@ from typing import ClassVar, Literal, NamedTuple
 import albumentations as A  # the library's own convention
 import torch
 from jaxtyping import Float
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
@@ -19,8 +18,8 @@ from methods.components.crops.boxes import Boxes
 from methods.components.images.intensity import grey
 from methods.components.losses import attenuated_l2, l2
 from methods.components.networks.cbam import CBAM
-from methods.components.optim import Schedule, adam
-from methods.components.structures.kinds import kinds
+from methods.components.optim import Schedule
+from methods.components.structures.group_classes import kinds
 
 Head = Literal["mse", "baye"]
 Crops = Literal["detector", "oracle"]
@@ -65,6 +64,14 @@ class BayeRegX(Method):
     spread: Tensor
     shape: Tensor
     floor: Tensor
+    head: Head
+    log_weight: float
+    crops: Crops
+    crop_size: tuple[int, int]
+    margin: float
+    film_size: tuple[int, int]
+    detector_epochs: int
+    init_from: str
 
     def __init__(
         self,
@@ -88,9 +95,6 @@ class BayeRegX(Method):
         init_from: str = "",
     ) -> None:
         super().__init__(schema)
-        self.head, self.log_weight, self.crops, self.init_from = head, log_weight, crops, init_from
-        self.crop_size, self.film_size, self.margin = (crop_size[0], crop_size[1]), tuple(film_size), margin
-        self.epochs, self.detector_epochs, self.lr, self.schedule = epochs, detector_epochs, lr, schedule
         self.plan = plan(schema)
         count, landmarks = len(self.plan.structures), len(schema)
         self.batch_size = max(1, batch_size // count)  # the paper's batches are crops
@@ -114,15 +118,9 @@ class BayeRegX(Method):
         mirror = (A.HorizontalFlip(p=0.5),) if self.schema.flips else ()
         oracle = self.margin if self.crops == "oracle" else None
         if self.schema.groups:
-            height, width = self.film_size
-            return InputSpec((height, width), "pad", augment=(*mirror, A.CLAHE(p=0.5)), oracle_crop=oracle)
-        height, width = self.crop_size
+            return InputSpec(self.film_size, "pad", augment=(*mirror, A.CLAHE(p=0.5)), oracle_crop=oracle)
         padding = A.Affine(scale=(0.85, 1.1), translate_percent=(-0.06, 0.06), keep_ratio=False, p=0.8)
-        return InputSpec((height, width), augment=(*mirror, A.CLAHE(p=0.5), padding), oracle_crop=oracle)
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam at 1e-4 under a cosine (Sec. 3.3)."""
-        return adam(self, self.lr, self.schedule)
+        return InputSpec(self.crop_size, augment=(*mirror, A.CLAHE(p=0.5), padding), oracle_crop=oracle)
 
     def prepare(self, train: Sequence[Sample]) -> None:
         """Fit where the training crops have their points and how large structures are; load `init_from`.

@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from methods.base import Batch, LandmarkSchema, Paper
-from methods.components.families.coordinate_regression import Coordinates
+from methods.components.bases.coordinates import CoordinateMethod
 from methods.components.images.intensity import grey
 from methods.components.losses import l2
 from methods.components.optim import Schedule
-from methods.components.structures.kinds import kinds
+from methods.components.structures.group_classes import kinds
 
 BLOCKS = (1, 2, 4, 8, 8)
 
 
-class BoostNet(Coordinates):
+class BoostNet(CoordinateMethod):
     """Convolutions, a BoostLayer that takes outlier features out, and an output layer that knows the spine's structure.
 
     The BoostLayer reconstructs its features; one that differs too much from its reconstruction is an outlier and is
@@ -46,6 +46,7 @@ class BoostNet(Coordinates):
     )
     variants: ClassVar = {"boostnet": {}}
     smoke: ClassVar = {"width": 4, "features": 32, "input_size": (64, 64), "lr": 1e-3}
+    reconstruction_weight: float
 
     def __init__(
         self,
@@ -62,8 +63,7 @@ class BoostNet(Coordinates):
         schedule: Schedule = "cosine",
         rotation: float = 10,
     ) -> None:
-        super().__init__(schema, input_size, epochs, batch_size, lr, schedule, rotation)
-        self.reconstruction_weight = reconstruction_weight
+        super().__init__(schema)
         cells = (input_size[0] // 2 ** len(BLOCKS)) * (input_size[1] // 2 ** len(BLOCKS))
         self.encoder = nn.Sequential(
             *(_block(before, after) for before, after in pairwise([1, *(width * times for times in BLOCKS)])),
@@ -87,7 +87,7 @@ class BoostNet(Coordinates):
     def loss(self, batch: Batch) -> Tensor:
         """L2 of the normalised coordinates, and of the BoostLayer's reconstruction on films with a landmark."""
         features = self.encoder(grey(batch.image))
-        places = l2(self._locate(self.boost(features)), self._normalize(batch.points), batch.visible)
+        places = l2(self._locate(self.boost(features)), self.to_fractions(batch.points), batch.visible)
         labelled = batch.visible.any(dim=1, keepdim=True).expand_as(features)
         error = l2(self.boost.reconstruct(features.detach()), features.detach(), labelled)
         return places + self.reconstruction_weight * error

@@ -9,14 +9,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from methods.base import Batch, LandmarkSchema, Paper
-from methods.components.families.coordinate_regression import Coordinates
+from methods.components.bases.coordinates import CoordinateMethod
 from methods.components.images.intensity import imagenet
 from methods.components.networks.backbones import Weights
-from methods.components.networks.pyramids import FeaturePyramid
+from methods.components.networks.feature_pyramid import FeaturePyramid
 from methods.components.optim import Schedule
 
 
-class ConvDense(Coordinates):
+class ConvDense(CoordinateMethod):
     """The rival "conv with dense" of the spinal papers: VGG's convolutions, two dense layers, 2K coordinates.
 
     Its features are flattened, not averaged, so that the dense layers know where in the film something is.
@@ -53,8 +53,7 @@ class ConvDense(Coordinates):
         rotation: float = 10,
         weights: Weights = "none",
     ) -> None:
-        super().__init__(schema, input_size, epochs, batch_size, lr, schedule, rotation)
-        self.weights = weights
+        super().__init__(schema)
         self.encoder = FeaturePyramid(backbone_name, weights)
         self.dense = nn.Sequential(
             nn.AdaptiveAvgPool2d(cells),

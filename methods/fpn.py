@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from typing_extensions import override
 
 from methods.base import LandmarkSchema
-from methods.components.families.ao2023 import WEIGHTS, FullFilmHeatmaps, Heatmaps, paper, row
+from methods.components.bases.heatmaps import FARNetTraining, Heatmaps
 from methods.components.heatmap import Codec
 from methods.components.images.intensity import imagenet
 from methods.components.networks.backbones import Weights
-from methods.components.networks.pyramids import FeaturePyramid
+from methods.components.networks.feature_pyramid import FeaturePyramid
+from methods.farnet import TRAINING, WEIGHTS, FARNet, row
 
 
-class FPN(FullFilmHeatmaps):
+class FPN(FARNetTraining):
     """FPN's finest feature map, brought to the film's resolution, under a 3x3 and a 1x1 convolution; L2 (Sec. 4.4)."""
 
-    paper = paper(
-        WEIGHTS,
-        "The 3x3 convolutions of FPN's coarser outputs are left out: only the finest map is used.",
+    paper = replace(
+        FARNet.paper,
+        differs=(
+            *TRAINING,
+            WEIGHTS,
+            "The 3x3 convolutions of FPN's coarser outputs are left out: only the finest map is used.",
+        ),
         reported={"fpn": {"isbi2015/official/test1": row(1.19, 85.47, 92.17, 95.54, 98.24)}},
-        weights="imagenet",
     )
     variants: ClassVar = {"fpn": {}}
     smoke: ClassVar = {"backbone_name": "test_resnet", "width": 16, "input_size": (64, 64), "sigma": 3.0}
@@ -43,10 +49,9 @@ class FPN(FullFilmHeatmaps):
         weights: Weights = "none",
     ) -> None:
         super().__init__(schema)
-        self.input_size, self.sigma, self.codec = input_size, sigma, codec
-        self.epochs, self.batch_size, self.lr, self.augment, self.weights = epochs, batch_size, lr, augment, weights
         self.network = FPNetwork(FeaturePyramid(backbone_name, weights), len(schema), width)
 
+    @override
     def forward(self, image: UInt8[Tensor, "batch 1 height width"]) -> dict[int, Heatmaps]:
         """Return the heatmaps at stride 1."""
         return {1: self.network(imagenet(image)).float()}

@@ -14,8 +14,9 @@ from jaxtyping import Float, UInt8
 from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from typing_extensions import override
 
-from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
+from methods.base import Augmentation, Batch, LandmarkSchema, Method, Paper, Prediction, Sample
 from methods.components.averaging import WeightAverage
 from methods.components.heatmap import Codec, covariance, decode, from_heatmap_grid, gaussian
 from methods.components.images.intensity import imagenet
@@ -51,6 +52,11 @@ class PyramidDark(Method):
     smoke: ClassVar = {"backbone_name": "test_efficientnet", "width": 8, "input_size": (64, 64), "weights": "none"}
     centre: Tensor
     precision: Tensor
+    sigma: float
+    codec: Codec
+    weight_decay: float
+    warmup: float
+    augment: bool
 
     def __init__(
         self,
@@ -70,9 +76,6 @@ class PyramidDark(Method):
         weights: Weights = "none",
     ) -> None:
         super().__init__(schema)
-        self.input_size, self.sigma, self.codec = tuple(input_size), sigma, codec
-        self.epochs, self.batch_size, self.augment, self.weights = epochs, batch_size, augment, weights
-        self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
         backbone, channels = feature_maps(backbone_name, weights, finest=STRIDE)
         self.network = PyramidNetwork(backbone, channels, len(schema), width)
         self.average = WeightAverage(self.network, ema)
@@ -80,20 +83,24 @@ class PyramidDark(Method):
         self.register_buffer("precision", torch.zeros(len(schema), 2, 2))
 
     @property
-    def stages(self) -> Sequence[Stage]:
-        """One stage."""
-        return (Stage("train", self.epochs),)
+    @override
+    def augmentation(self) -> Augmentation:
+        """Moderate geometry, as films are taken upright, and the exposures and grains of different machines."""
+        upright = (
+            A.Affine(rotate=(-15, 15), scale=(0.85, 1.15), translate_percent=(-0.06, 0.06), p=0.9),
+            A.RandomBrightnessContrast(brightness_limit=0.25, contrast_limit=0.25, p=0.5),
+            A.RandomGamma(gamma_limit=(70, 140), p=0.3),
+            A.GaussNoise(std_range=(0.01, 0.05), p=0.2),
+            A.GaussianBlur(sigma_limit=(0.2, 1.0), p=0.1),
+        )
+        mirror = (A.HorizontalFlip(p=0.5),) if self.schema.flips else ()
+        return (*mirror, *upright) if self.augment else ()
 
-    @property
-    def input_spec(self) -> InputSpec:
-        """The whole film, stretched."""
-        height, width = self.input_size
-        return InputSpec((height, width), augment=_augmentation(bool(self.schema.flips)) if self.augment else ())
-
+    @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW, warmed up, under a half cosine."""
         return adamw(self, self.lr, self.weight_decay, self.warmup)
 
+    @override
     def prepare(self, train: Sequence[Sample]) -> None:
         """Fit where each landmark is; nothing is assumed of one that no film shows."""
         points = torch.stack([sample.points for sample in train])
@@ -181,15 +188,3 @@ def _conv(width: int) -> nn.Sequential:
     """3x3 convolution, BatchNorm, ReLU."""
     conv = nn.Conv2d(width, width, kernel_size=3, padding=1, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
-
-
-def _augmentation(mirror: bool) -> tuple[A.BasicTransform, ...]:
-    """Moderate geometry, as films are taken upright, and the exposures and grains of films from different machines."""
-    upright = (
-        A.Affine(rotate=(-15, 15), scale=(0.85, 1.15), translate_percent=(-0.06, 0.06), p=0.9),
-        A.RandomBrightnessContrast(brightness_limit=0.25, contrast_limit=0.25, p=0.5),
-        A.RandomGamma(gamma_limit=(70, 140), p=0.3),
-        A.GaussNoise(std_range=(0.01, 0.05), p=0.2),
-        A.GaussianBlur(sigma_limit=(0.2, 1.0), p=0.1),
-    )
-    return (A.HorizontalFlip(p=0.5), *upright) if mirror else upright

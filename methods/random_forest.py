@@ -10,14 +10,15 @@ import torch
 from jaxtyping import Float
 from sklearn.ensemble import RandomForestRegressor
 from torch import Tensor
+from typing_extensions import override
 
-from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
-from methods.components.images.film_features import FilmFeatures
+from methods.base import Batch, FittedMethod, LandmarkSchema, Paper, Prediction, Sample
+from methods.components.images.hog import FilmFeatures
 
 PIXEL_VARIANCE = 1 / 12
 
 
-class RandomForest(Method):
+class RandomForest(FittedMethod):
     """A forest of multi-output regression trees on the principal components of the film's HOG.
 
     Every tree answers all landmarks at once; the forest's answer is their mean, and the trees' disagreement is its
@@ -41,6 +42,10 @@ class RandomForest(Method):
     feature: Tensor
     threshold: Tensor
     answer: Tensor
+    trees: int
+    max_leaves: int
+    max_depth: int
+    min_films: int
 
     def __init__(
         self,
@@ -53,8 +58,6 @@ class RandomForest(Method):
         min_films: int = 3,
     ) -> None:
         super().__init__(schema)
-        self.input_size, self.trees, self.max_leaves = input_size, trees, max_leaves
-        self.max_depth, self.min_films = max_depth, min_films
         self.features = FilmFeatures(self.input_size, components)
         nodes = 2 * max_leaves - 1
         self.register_buffer("below", torch.zeros(trees, nodes, 2, dtype=torch.long))
@@ -62,17 +65,7 @@ class RandomForest(Method):
         self.register_buffer("threshold", torch.zeros(trees, nodes))
         self.register_buffer("answer", torch.zeros(trees, nodes, len(schema), 2))
 
-    @property
-    def stages(self) -> Sequence[Stage]:
-        """No training by gradients."""
-        return ()
-
-    @property
-    def input_spec(self) -> InputSpec:
-        """The whole film, stretched."""
-        height, width = self.input_size
-        return InputSpec((height, width))
-
+    @override
     def prepare(self, train: Sequence[Sample]) -> None:
         """Grow the forest; a missing landmark counts as at its mean, one that no film shows as in the centre."""
         features = self.features.fit(torch.stack([sample.image for sample in train]))
@@ -88,11 +81,8 @@ class RandomForest(Method):
             self._keep(number, tree.tree_)
 
     def _targets(self, train: Sequence[Sample]) -> Float[Tensor, "film coordinate"]:
-        height, width = self.input_size
         points = torch.stack([sample.points for sample in train])
-        mean = points.nanmean(dim=0)
-        mean = torch.where(mean.isnan(), torch.tensor([(width - 1) / 2, (height - 1) / 2]), mean)
-        return torch.where(points.isnan(), mean, points).flatten(1)
+        return torch.where(points.isnan(), self.mean_shape(points), points).flatten(1)
 
     def _keep(self, number: int, tree: object) -> None:
         """Copy a tree; a leaf is its own child, so that a walk may stay in it."""
@@ -108,10 +98,7 @@ class RandomForest(Method):
         self.threshold[number, :count] = torch.from_numpy(_round_down(threshold))
         self.answer[number, :count] = torch.from_numpy(value).float().view(count, -1, 2)
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Nothing to train."""
-        return batch.image.new_zeros((), dtype=torch.float32)
-
+    @override
     def predict(self, batch: Batch) -> Prediction:
         """Walk every film down every tree; average the leaves."""
         features: Tensor = self.features(batch.image)

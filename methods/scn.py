@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar, Literal
 
@@ -12,12 +11,12 @@ from jaxtyping import Float
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from typing_extensions import override
 
-from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Stage
+from methods.base import Augmentation, Batch, LandmarkSchema, Method, Paper, Prediction
 from methods.components.heatmap import Codec, decode
 from methods.components.images.intensity import grey
 from methods.components.losses import learned_gaussian
-from methods.components.optim import adam
 
 SPATIAL_STRIDE = 16
 Optimizer = Literal["adam", "nesterov"]
@@ -47,6 +46,11 @@ class SCN(Method):
     )
     variants: ClassVar = {"scn": {}, "scn-fixed-sigma": {"learn_sigma": False}}
     smoke: ClassVar = {"width": 8, "spatial_kernel": 3, "input_size": (64, 64)}
+    fit = "pad"
+    alpha: float
+    codec: Codec
+    optimizer: Optimizer
+    rotation: float
 
     def __init__(
         self,
@@ -66,29 +70,21 @@ class SCN(Method):
         rotation: float = 15,
     ) -> None:
         super().__init__(schema)
-        self.input_size, self.alpha, self.codec = tuple(input_size), alpha, codec
-        self.epochs, self.batch_size, self.rotation = epochs, batch_size, rotation
-        self.optimizer, self.lr = optimizer, lr
         self.sigma = nn.Parameter(torch.full((len(schema),), sigma), requires_grad=learn_sigma)
         self.network = SpatialConfigurationNetwork(len(schema), width, spatial_kernel, dropout)
 
     @property
-    def stages(self) -> Sequence[Stage]:
-        """One stage, both components together."""
-        return (Stage("train", self.epochs),)
-
-    @property
-    def input_spec(self) -> InputSpec:
-        """The whole film at its own aspect, moved, turned, scaled, brightened and sharpened at random."""
-        height, width = self.input_size
+    @override
+    def augmentation(self) -> Augmentation:
         move = A.Affine(scale=(0.8, 1.2), translate_percent=(-0.05, 0.05), rotate=(-self.rotation, self.rotation), p=1)
         grade = A.RandomBrightnessContrast(brightness_limit=0.25, contrast_limit=0.25, p=1)
-        return InputSpec((height, width), fit="pad", augment=(move, grade))
+        return move, grade
 
+    @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam, or the authors' SGD with Nesterov momentum and weight decay."""
         if self.optimizer == "adam":
-            return adam(self, self.lr)
+            return super().configure_optimizers()
         groups = [{"params": self.network.parameters(), "weight_decay": 1e-3}]
         if self.sigma.requires_grad:
             groups.append({"params": [self.sigma], "weight_decay": 0.0})

@@ -19,7 +19,7 @@ from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Predic
 from methods.components.crops.regions import cut, from_region, to_region
 from methods.components.images.intensity import grey
 from methods.components.structures.cascade import Cascade
-from methods.components.structures.kinds import Kind, kinds
+from methods.components.structures.group_classes import Kind, kinds
 
 FILMS_AT_ONCE = 8
 
@@ -67,6 +67,11 @@ class ShapeCascade(Method):
         "roi": (32, 32),
         "corner_region": (16, 16),
     }
+    depth: int
+    start_noise: float
+    roi: tuple[int, int]
+    decay: float
+    beta: float
 
     def __init__(
         self,
@@ -91,8 +96,6 @@ class ShapeCascade(Method):
         beta: float = 1e-3,
     ) -> None:
         super().__init__(schema)
-        self.input_size, self.roi, self.depth, self.start_noise = input_size, roi, depth, start_noise
-        self.epochs, self.batch_size, self.lr, self.decay, self.beta = epochs, batch_size, lr, decay, beta
         found = kinds(schema)
         self.groups = tuple(kind for kind in found if len(kind[0]) > 1)
         self.structures = tuple(structure for kind in found for structure in kind)  # groups first
@@ -113,10 +116,8 @@ class ShapeCascade(Method):
     @property
     def input_spec(self) -> InputSpec:
         """The whole film in proportion, after CLAHE."""
-        height, width = self.input_size
-        return InputSpec(
-            (height, width), fit="pad", preprocess=(A.CLAHE(clip_limit=(2, 2), tile_grid_size=(8, 8), p=1),)
-        )
+        equalize = A.CLAHE(clip_limit=(2, 2), tile_grid_size=(8, 8), p=1)
+        return InputSpec(self.input_size, fit="pad", preprocess=(equalize,))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam over the stage's own CNNs, halved after each epoch."""

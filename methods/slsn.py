@@ -8,15 +8,23 @@ from typing import ClassVar
 import albumentations as A  # the library's own convention
 import torch
 from jaxtyping import Float, Int
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from typing_extensions import override
 
-from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
+from methods.base import Augmentation, Batch, LandmarkSchema, Method, Paper, Prediction, Sample
+from methods.components.augmentation import rotation_and_contrast
 from methods.components.heatmap import Codec, covariance, decode, gaussian
 from methods.components.images.intensity import grey
 from methods.components.losses import l2
-from methods.components.optim import Schedule, adam
-from methods.components.structures.kinds import highest_peaks, kinds, mean_axes, mean_structure, order_along, windows
+from methods.components.optim import Schedule
+from methods.components.structures.group_classes import (
+    highest_peaks,
+    kinds,
+    mean_axes,
+    mean_structure,
+    order_along,
+    windows,
+)
 from methods.components.structures.limbs import limb_scores, limb_tree, line_field, pair
 
 Repeats = tuple[int, int, int, int]
@@ -53,6 +61,11 @@ class SLSN(Method):
     smoke: ClassVar = {"width": 4, "deepest": 16, "repeats": (1, 2, 1, 1), "input_size": (64, 64), "sigma": 2.0}
     axes: Tensor
     limbs: Tensor
+    sigma: float
+    thickness: float
+    field_weight: float
+    codec: Codec
+    rotation: float
 
     def __init__(
         self,
@@ -72,9 +85,6 @@ class SLSN(Method):
         rotation: float = 10,
     ) -> None:
         super().__init__(schema)
-        self.input_size, self.sigma, self.thickness = tuple(input_size), sigma, thickness
-        self.field_weight, self.codec = field_weight, codec
-        self.epochs, self.batch_size, self.lr, self.schedule, self.rotation = epochs, batch_size, lr, schedule, rotation
         self.kinds = kinds(schema)
         self.slots = [len(kind[0]) for kind in self.kinds]
         self.limb_counts = [slots - 1 for slots in self.slots]
@@ -84,28 +94,17 @@ class SLSN(Method):
         self.register_buffer("limbs", torch.tensor(star, dtype=torch.long).view(-1, 2))
 
     @property
-    def stages(self) -> Sequence[Stage]:
-        """One stage."""
-        return (Stage("train", self.epochs),)
+    @override
+    def augmentation(self) -> Augmentation:
+        return (*rotation_and_contrast(self.rotation), A.HorizontalFlip(p=0.5))
 
-    @property
-    def input_spec(self) -> InputSpec:
-        """The whole film, stretched; mirrored, turned and graded at random."""
-        height, width = self.input_size
-        turn = A.Rotate(limit=(-self.rotation, self.rotation), p=0.5)
-        grade = A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5)
-        return InputSpec((height, width), augment=(turn, grade, A.HorizontalFlip(p=0.5)))
-
+    @override
     def prepare(self, train: Sequence[Sample]) -> None:
         """Learn in which direction the structures of a kind follow each other, and which limbs lie across it."""
         self.axes.copy_(mean_axes(self.kinds, train))
         means = [mean_structure(kind, train) for kind in self.kinds]
         trees = [limb_tree(mean, axis) for mean, axis in zip(means, self.axes.cpu(), strict=True)]
         self.limbs.copy_(torch.cat(trees))
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam."""
-        return adam(self, self.lr, self.schedule)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return confidence maps (batch, slot of every kind, height, width) and fields (batch, limb, ...)."""
@@ -127,11 +126,12 @@ class SLSN(Method):
         self, points: Float[Tensor, "batch structure slot 2"], limbs: Int[Tensor, "limb 2"]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Render one kind's maps and fields, and say which of their pixels count."""
-        size = (self.input_size[0], self.input_size[1])
-        maps = torch.stack([gaussian(slot, size, self.sigma).nan_to_num(0).amax(dim=1) for slot in points.unbind(2)], 1)
+        maps = torch.stack(
+            [gaussian(slot, self.input_size, self.sigma).nan_to_num(0).amax(dim=1) for slot in points.unbind(2)], 1
+        )
         starts, ends = points[:, :, limbs].unbind(3)
         joined = zip(starts.unbind(2), ends.unbind(2), strict=True)
-        fields = [line_field(start, end, size, self.thickness).amax(dim=1) for start, end in joined]
+        fields = [line_field(start, end, self.input_size, self.thickness).amax(dim=1) for start, end in joined]
         drawn = torch.stack(fields, dim=1) if fields else maps[:, :0]
         visible = points.isfinite().all(dim=-1)
         known, linked = visible.all(dim=1), visible[:, :, limbs].all(dim=-1).all(dim=1)

@@ -11,12 +11,13 @@ from jaxtyping import Float
 from sklearn.decomposition import PCA
 from sklearn.svm import SVR
 from torch import Tensor
+from typing_extensions import override
 
-from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
-from methods.components.images.film_features import FilmFeatures
+from methods.base import Batch, FittedMethod, LandmarkSchema, Paper, Prediction, Sample
+from methods.components.images.hog import FilmFeatures
 
 
-class SupportVectorRegression(Method):
+class SupportVectorRegression(FittedMethod):
     """One RBF support vector machine per output, on the principal components of the film's HOG.
 
     In `svr` the outputs are the coordinates, each for itself. In `svr-structured` they are the principal components of
@@ -42,6 +43,10 @@ class SupportVectorRegression(Method):
     support: Tensor
     dual: Tensor
     intercept: Tensor
+    shape_components: int
+    max_films: int
+    c: float
+    epsilon: float
 
     def __init__(
         self,
@@ -54,8 +59,7 @@ class SupportVectorRegression(Method):
         epsilon: float = 0.1,
     ) -> None:
         super().__init__(schema)
-        self.input_size, self.max_films, self.c, self.epsilon = input_size, max_films, c, epsilon
-        self.gamma, self.shape_components = 1 / components, shape_components
+        self.gamma = 1 / components
         self.features = FilmFeatures(self.input_size, components)
         coordinates = 2 * len(schema)
         outputs = shape_components or coordinates
@@ -65,36 +69,23 @@ class SupportVectorRegression(Method):
         self.register_buffer("dual", torch.zeros(max_films, outputs))
         self.register_buffer("intercept", torch.zeros(outputs))
 
-    @property
-    def stages(self) -> Sequence[Stage]:
-        """No training by gradients."""
-        return ()
-
-    @property
-    def input_spec(self) -> InputSpec:
-        """The whole film, stretched."""
-        height, width = self.input_size
-        return InputSpec((height, width))
-
+    @override
     def prepare(self, train: Sequence[Sample]) -> None:
         """Fit features, outputs and machines on the training films, at most on `max_films` evenly spread ones."""
         spread = np.linspace(0, len(train) - 1, min(len(train), self.max_films)).round().astype(int)
         chosen = [train[index] for index in spread]
         features = self.features.fit(torch.stack([sample.image for sample in chosen]))
-        targets = self._fit_outputs(torch.stack([sample.points.flatten() for sample in chosen]))
+        targets = self._fit_outputs(torch.stack([sample.points for sample in chosen]))
         for buffer in (self.support, self.dual, self.intercept):
             buffer.zero_()
         self.support[: len(chosen)] = features
         for output, target in enumerate(targets.T):
             self._fit_machine(output, features.double().numpy(), target)
 
-    def _fit_outputs(self, points: Float[Tensor, "film coordinate"]) -> np.ndarray:
+    def _fit_outputs(self, points: Float[Tensor, "film landmark 2"]) -> np.ndarray:
         """Choose mean and basis of the outputs; return each film's outputs, of unit variance, NaN where missing."""
-        height, width = self.input_size
-        centre = torch.tensor([(width - 1) / 2, (height - 1) / 2]).repeat(len(self.schema))
-        mean = points.nanmean(dim=0)
-        self.mean.copy_(torch.where(mean.isnan(), centre, mean))
-        centred = (points - self.mean).double().numpy()
+        self.mean.copy_(self.mean_shape(points).flatten())
+        centred = (points.flatten(1) - self.mean).double().numpy()
         self.basis.zero_()
         if self.shape_components:
             return self._fit_shapes(np.nan_to_num(centred))
@@ -123,10 +114,7 @@ class SupportVectorRegression(Method):
         self.dual[torch.from_numpy(known[machine.support_]), output] = torch.from_numpy(machine.dual_coef_[0]).float()
         self.intercept[output] = float(machine.intercept_[0])
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Nothing to train."""
-        return batch.image.new_zeros((), dtype=torch.float32)
-
+    @override
     def predict(self, batch: Batch) -> Prediction:
         """Sum the kernels over the support vectors, in full precision under autocast too."""
         features: Tensor = self.features(batch.image)

@@ -8,11 +8,21 @@ from typing import ClassVar
 import albumentations as A  # the library's own convention
 import torch
 from jaxtyping import Float
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from typing_extensions import override
 
-from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
+from methods.base import (
+    Augmentation,
+    Batch,
+    InputSpec,
+    LandmarkSchema,
+    Method,
+    Paper,
+    Prediction,
+    Sample,
+    Stage,
+)
 from methods.components.crops.crops import Squares, draw, squares_round, widening
 from methods.components.heatmap import Codec, covariance, decode, from_heatmap_grid, gaussian, to_heatmap_grid
 from methods.components.images.clahe import blur, clahe
@@ -21,10 +31,10 @@ from methods.components.images.spine_cutout import Cutout, cutout
 from methods.components.losses import l2
 from methods.components.networks.centre_net import STRIDE, CentreNet
 from methods.components.networks.mnet import MNet
-from methods.components.optim import Schedule, adam
+from methods.components.optim import Schedule
 from methods.components.structures.centre_repair import descending, repair
 from methods.components.structures.limbs import line_field
-from methods.components.structures.parts import Frame, PartKind, frames, landmark_sigma, parts
+from methods.components.structures.vertebrae import Frame, PartKind, frames, landmark_sigma, parts
 
 TYPICAL_SIGMA, TYPICAL_SPREAD = 1 / 24, 1 / 13
 """Of a centre map's and a square's side, where the truth does not tell the size of L5 or of the square's part."""
@@ -83,6 +93,19 @@ class TwoStageLumbar(Method):
     }  # fmt: skip
     smoke: ClassVar = {"centre_width": 4, "mnet_width": 4, "film_size": 128, "view_size": 64, "crop_size": 32}
     widening: Tensor
+    cutout: Cutout
+    cutout_ratio: float
+    cutout_share: float
+    paf_width: float
+    one_map: bool
+    film_size: int
+    view_size: int
+    crop_size: int
+    crops: int
+    shift: float
+    zoom: float
+    rotation: float
+    codec: Codec
 
     def __init__(
         self,
@@ -112,12 +135,7 @@ class TwoStageLumbar(Method):
         schedule: Schedule = "linear",
     ) -> None:
         super().__init__(schema)
-        self.cutout, self.cutout_ratio, self.cutout_share = cutout, cutout_ratio, cutout_share
-        self.paf_width, self.one_map = paf_width, one_map
-        self.film_size, self.view_size, self.crop_size = film_size, view_size, crop_size
-        self.view_stride = film_size / view_size
-        self.crops, self.shift, self.zoom, self.rotation, self.codec = crops, shift, zoom, rotation, codec
-        self.epochs, self.batch_size, self.lr, self.schedule = tuple(epochs), batch_size, lr, schedule
+        self.stage_epochs, self.view_stride = epochs, film_size / view_size
         self.parts = parts(schema)
         self.paf_weights = (paf_weights[0], *[paf_weights[1]] * (len(self.parts.kinds) - 1))
         self.centre_net = CentreNet(1 if one_map else len(self.parts.members), centre_width, kernel, vanilla)
@@ -127,6 +145,7 @@ class TwoStageLumbar(Method):
         self.register_buffer("widening", torch.ones(len(self.parts.members)))
 
     @classmethod
+    @override
     def unsupported(cls, schema: LandmarkSchema) -> str | None:
         """Ask for two groups of one size: without neighbours there is no spacing to crop by (Eq. 5)."""
         vertebrae = parts(schema).kinds[0]
@@ -136,24 +155,26 @@ class TwoStageLumbar(Method):
     @property
     def stages(self) -> Sequence[Stage]:
         """Pose-Net for 200 epochs, then both M-Nets for 250 (Sec. 4.1)."""
-        return (Stage("centres", self.epochs[0]), Stage("landmarks", self.epochs[1]))
+        return tuple(map(Stage, ("centres", "landmarks"), self.stage_epochs))
 
     @property
-    def input_spec(self) -> InputSpec:
-        """The whole film on a black square at nearly its own resolution; moved, turned, scaled and graded at random."""
+    @override
+    def augmentation(self) -> Augmentation:
         place = A.Affine(
             scale=(0.9, 1.1), translate_percent=(-0.06, 0.06), rotate=(-self.rotation, self.rotation), p=0.5
         )
-        grade = A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5)
-        return InputSpec((self.film_size, self.film_size), fit="pad", augment=(place, grade))
+        return place, A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5)
 
+    @property
+    @override
+    def input_spec(self) -> InputSpec:
+        """The whole film on a black square at nearly its own resolution."""
+        return InputSpec((self.film_size, self.film_size), fit="pad", augment=self.augmentation)
+
+    @override
     def prepare(self, train: Sequence[Sample]) -> None:
         """Find out which squares must be larger than Eq. 5's."""
         self.widening.copy_(widening(torch.stack([sample.points for sample in train]), self.parts, self.film_size))
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam, its rate falling linearly (Sec. 4.1)."""
-        return adam(self, self.lr, self.schedule)
 
     def _has_field(self, kind: PartKind) -> bool:
         return self.paf_width > 0 and len(kind.plates) > 0

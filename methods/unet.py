@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
-import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from jaxtyping import UInt8
+from torch import Tensor
+from typing_extensions import override
 
 from methods.base import LandmarkSchema
-from methods.components.families.ao2023 import FullFilmHeatmaps, Heatmaps, paper, row
+from methods.components.bases.heatmaps import FARNetTraining, Heatmaps
 from methods.components.heatmap import Codec
 from methods.components.images.intensity import imagenet
+from methods.components.networks.unet import UNetwork
+from methods.farnet import TRAINING, FARNet, row
 
 
-class UNet(FullFilmHeatmaps):
+class UNet(FARNetTraining):
     """U-Net, one heatmap per landmark at the film's resolution, trained with L2 (Sec. 4.4)."""
 
-    paper = paper(
-        "Convolutions are padded, so that the heatmaps cover the whole film; the original U-Net's are not.",
-        "BatchNorm follows every 3x3 convolution, as in most later U-Nets; batch_norm=False is the original.",
+    paper = replace(
+        FARNet.paper,
+        differs=(
+            *TRAINING,
+            "Convolutions are padded, so that the heatmaps cover the whole film; the original U-Net's are not.",
+            "BatchNorm follows every 3x3 convolution, as in most later U-Nets; batch_norm=False is the original.",
+        ),
         reported={"unet": {"isbi2015/official/test1": row(1.38, 84.45, 90.45, 93.57, 97.33)}},
+        weights="none",
     )
     variants: ClassVar = {"unet": {}}
     smoke: ClassVar = {"width": 4, "input_size": (64, 64), "sigma": 3.0}
@@ -40,66 +48,9 @@ class UNet(FullFilmHeatmaps):
         augment: bool = False,
     ) -> None:
         super().__init__(schema)
-        self.input_size, self.sigma, self.codec = input_size, sigma, codec
-        self.epochs, self.batch_size, self.lr, self.augment = epochs, batch_size, lr, augment
         self.network = UNetwork(len(schema), width, dropout, batch_norm)
 
+    @override
     def forward(self, image: UInt8[Tensor, "batch 1 height width"]) -> dict[int, Heatmaps]:
         """Return the heatmaps at stride 1, of the same input as FARNet's."""
         return {1: self.network(imagenet(image)).float()}
-
-
-class UNetwork(nn.Module):
-    """Four poolings down and four up-convolutions up, with the skips concatenated; input sides divide by 16.
-
-    Args:
-        landmarks: Number of heatmaps.
-        width: Channels at full resolution, doubled by every pooling.
-        dropout: Share of the coarsest feature maps that training drops.
-        batch_norm: Normalise after every 3x3 convolution; the original does not.
-    """
-
-    def __init__(self, landmarks: int, width: int = 64, dropout: float = 0.5, batch_norm: bool = True) -> None:
-        super().__init__()
-        widths = [width * 2**level for level in range(5)]
-        self.down = nn.ModuleList(_convs(*pair, batch_norm) for pair in zip([3, *widths[:3]], widths[:4], strict=True))
-        self.pool = nn.MaxPool2d(2)
-        self.bottom = nn.Sequential(_convs(widths[3], widths[4], batch_norm), nn.Dropout2d(dropout))
-        rising = list(zip(widths[:0:-1], widths[3::-1], strict=True))
-        self.enlarge = nn.ModuleList(nn.ConvTranspose2d(before, after, 2, stride=2) for before, after in rising)
-        self.up = nn.ModuleList(_convs(before, after, batch_norm) for before, after in rising)
-        self.output = nn.Conv2d(width, landmarks, kernel_size=1)
-        self.apply(_initialize)
-
-    def forward(self, film: Float[Tensor, "batch 3 height width"]) -> Heatmaps:
-        """Map a film to heatmaps at stride 1.
-
-        Raises:
-            ValueError: A side of the input does not divide by 16.
-        """
-        if film.shape[-1] % 16 or film.shape[-2] % 16:
-            raise ValueError(f"the input's sides {tuple(film.shape[-2:])} must divide by 16, U-Net's coarsest stride.")
-        features, skips = film, []
-        for down in self.down:
-            skips.append(down(features))
-            features = self.pool(skips[-1])
-        features = self.bottom(features)
-        for enlarge, up in zip(self.enlarge, self.up, strict=True):
-            features = up(torch.cat([skips.pop(), enlarge(features)], dim=1))
-        heatmaps: Tensor = self.output(features)
-        return heatmaps
-
-
-def _convs(before: int, after: int, batch_norm: bool) -> nn.Sequential:
-    """Two 3x3 convolutions, each followed by ReLU."""
-    layers: list[nn.Module] = []
-    for channels in (before, after):
-        norm = (nn.BatchNorm2d(after),) if batch_norm else ()
-        layers += [nn.Conv2d(channels, after, kernel_size=3, padding=1), *norm, nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers)
-
-
-def _initialize(module: nn.Module) -> None:
-    """Draw the weights of convolutions with deviation sqrt(2 / fan-in) (Ronneberger et al., Sec. 3)."""
-    if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
-        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

@@ -12,14 +12,15 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch.optim.lr_scheduler import ExponentialLR
+from typing_extensions import override
 
-from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
+from methods.base import Augmentation, Batch, LandmarkSchema, Method, Paper, Prediction, Sample
 from methods.components.heatmap import covariance, from_heatmap_grid, to_heatmap_grid
 from methods.components.images.intensity import grey
 from methods.components.losses import focal, l1
 from methods.components.networks.backbones import Weights
-from methods.components.networks.pyramids import FeaturePyramid
-from methods.components.structures.kinds import Kind, highest_peaks, kinds, mean_axes, order_along, windows
+from methods.components.networks.feature_pyramid import FeaturePyramid
+from methods.components.structures.group_classes import Kind, highest_peaks, kinds, mean_axes, order_along, windows
 
 STRIDE = 4
 SMALLEST_RADIUS = 2.0
@@ -51,6 +52,7 @@ class VertebraFocused(Method):
     variants: ClassVar = {"vertebra-focused": {}}
     smoke: ClassVar = {"backbone_name": "test_resnet", "head_width": 8, "input_size": (64, 64)}
     axes: Tensor
+    decay: float
 
     def __init__(
         self,
@@ -65,29 +67,24 @@ class VertebraFocused(Method):
         weights: Weights = "none",
     ) -> None:
         super().__init__(schema)
-        self.input_size, self.epochs, self.batch_size = tuple(input_size), epochs, batch_size
-        self.lr, self.decay, self.weights = lr, decay, weights
         self.kinds = kinds(schema)
         self.network = CentreNetwork(self.kinds, backbone_name, head_width, weights)
         self.register_buffer("axes", torch.tensor([[0.0, 1.0]]).repeat(len(self.kinds), 1))
 
     @property
-    def stages(self) -> Sequence[Stage]:
-        """One stage."""
-        return (Stage("train", self.epochs),)
-
-    @property
-    def input_spec(self) -> InputSpec:
-        """The whole film, stretched; mirrored, shrunk by up to 1.5 on black and graded at random."""
-        height, width = self.input_size
+    @override
+    def augmentation(self) -> Augmentation:
+        """Grading, shrinking by up to 1.5 on black, and mirroring."""
         shrink = A.Affine(scale=(1 / 1.5, 1), translate_percent=(-1 / 6, 1 / 6), p=0.5)
         grade = A.RandomBrightnessContrast(brightness_limit=0.125, contrast_limit=0.5, p=0.5)
-        return InputSpec((height, width), augment=(grade, shrink, A.HorizontalFlip(p=0.5)))
+        return grade, shrink, A.HorizontalFlip(p=0.5)
 
+    @override
     def prepare(self, train: Sequence[Sample]) -> None:
         """Learn in which direction the structures of a kind follow each other."""
         self.axes.copy_(mean_axes(self.kinds, train))
 
+    @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam, decaying by .96 an epoch."""
         optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)

@@ -339,7 +339,7 @@ def _methods(plugins: Sequence[Path]) -> dict[str, type[Method]]:
 
     try:
         return methods.discover(plugins)
-    except TypeError as error:  # a plugin file without exactly one method: the message names it
+    except TypeError as error:  # a plugin file without a method: the message names it
         raise ValueError(str(error)) from error
 
 

@@ -259,7 +259,7 @@ class Run:
                 *(("phantom films",) if self.data.is_phantom else ()),
                 *(("oracle crop",) if spec.oracle_crop is not None else ()),
             ),
-            "weights": str(getattr(self.method, "weights", "none")),
+            "weights": self.method.weights,
         }
 
     def _measure(self, trainer: Trainer) -> dict[str, Any]:

@@ -152,6 +152,8 @@ def test_an_unknown_matrix_is_answered_with_the_nearest() -> None:
 
 def test_names_are_found_whatever_their_dashes() -> None:
     assert find_variant("MNV2_hm", methods.discover()).name == "mnv2-hm"
+    assert find_variant("coordinate_regression", methods.discover()).name == "mnv2"
+    assert find_variant("two_stage_lumbar", methods.discover()).name == "two-stage-lumbar"
     assert choose("real_quick", ["real-quick"], "matrix") == "real-quick"
     with pytest.raises(ValueError, match="known are: alpha, beta"):
         choose("zzz", ["alpha", "beta"], "letter")

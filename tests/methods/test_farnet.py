@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from datamodules.base import Batch, LandmarkSchema
 from datamodules.components.samples import collate
-from methods.components.networks.pyramids import FeaturePyramid
+from methods.components.networks.feature_pyramid import FeaturePyramid
 from methods.farnet import FARNet, FARNetwork
 
 from .conftest import build, make_samples

@@ -22,7 +22,7 @@ from datamodules.aasce import AASCE
 from datamodules.base import LandmarkSchema, Sample
 from datamodules.components.samples import collate
 from methods.components.crops.regions import cut, from_region, to_region
-from methods.components.structures.shape import OffsetAxes, mean_shape, principal_axes, second_moments
+from methods.components.structures.shape_model import OffsetAxes, mean_shape, principal_axes, second_moments
 from methods.shape_cascade import ShapeCascade
 from tests.data.aasce import write
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from datamodules.base import LandmarkSchema
 from datamodules.components.samples import collate
-from methods.components.structures.kinds import mean_structure
+from methods.components.structures.group_classes import mean_structure
 from methods.components.structures.limbs import limb_scores, limb_tree, line_field, pair
 from methods.slsn import SLSN, LadderShuffleNet, ShuffleUnit
 

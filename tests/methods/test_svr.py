@@ -11,7 +11,7 @@ from sklearn.svm import SVR
 
 from datamodules.base import LandmarkSchema
 from datamodules.components.samples import collate
-from methods.components.images.film_features import FilmFeatures, hog
+from methods.components.images.hog import FilmFeatures, hog
 from methods.svr import SupportVectorRegression
 
 from .conftest import make_samples

@@ -25,7 +25,7 @@ from methods.components.networks.centre_net import CentreNet
 from methods.components.networks.coordconv import CoordConv2d
 from methods.components.networks.mnet import MNet
 from methods.components.structures.centre_repair import descending, repair, skips
-from methods.components.structures.parts import Frame, frames, parts
+from methods.components.structures.vertebrae import Frame, frames, parts
 from methods.two_stage_lumbar import TwoStageLumbar
 
 from .conftest import build, make_samples

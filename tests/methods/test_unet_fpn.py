@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from datamodules.base import LandmarkSchema
-from methods.components.networks.pyramids import FeaturePyramid
+from methods.components.networks.feature_pyramid import FeaturePyramid
 from methods.fpn import FPN, FPNetwork
 from methods.unet import UNet, UNetwork
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from datamodules.base import Batch, LandmarkSchema
 from datamodules.components.samples import collate
 from methods.components.losses import focal
-from methods.components.structures.kinds import highest_peaks, kinds, windows
+from methods.components.structures.group_classes import highest_peaks, kinds, windows
 from methods.vertebra_focused import Combination, Fields, VertebraFocused, _sigma
 
 from .conftest import build, make_samples

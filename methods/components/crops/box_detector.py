@@ -13,7 +13,7 @@ from methods.components.crops.boxes import Boxes
 from methods.components.heatmap import decode, gaussian
 from methods.components.images.intensity import imagenet
 from methods.components.losses import l1, spatial_kl
-from methods.unet import UNetwork
+from methods.components.networks.unet import UNetwork
 
 
 class BoxDetector(nn.Module):

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 
-from methods.components.structures.parts import Parts
+from methods.components.structures.vertebrae import Parts
 
 TYPICAL: Final = 1 / 8
 """Of a film's side: that of a square where nothing tells the spacing; a tenth of it is the least."""

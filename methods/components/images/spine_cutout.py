@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from methods.components.structures.parts import Frame
+from methods.components.structures.vertebrae import Frame
 
 Cutout = Literal["spine", "anywhere", "none"]
 

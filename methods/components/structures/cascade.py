@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
 
 from methods.components.crops.regions import Size, cut
-from methods.components.structures.shape import OffsetAxes, mean_shape
+from methods.components.structures.shape_model import OffsetAxes, mean_shape
 
 FEATURES = 64
 

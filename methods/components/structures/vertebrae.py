@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from methods.base import LandmarkSchema
-from methods.components.structures.kinds import kinds
+from methods.components.structures.group_classes import kinds
 
 Pair = tuple[int, int]
 

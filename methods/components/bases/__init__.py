@@ -1,0 +1,1 @@
+"""Abstract methods: what several methods of one kind do alike."""

@@ -1,0 +1,85 @@
+"""Heatmap regression: a network answers heatmaps, which are trained to be Gaussians and decoded to landmarks."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import albumentations as A  # the library's own convention
+import torch
+from jaxtyping import Bool, Float, UInt8
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+from typing_extensions import override
+
+from methods.base import Augmentation, Batch, Method, Prediction
+from methods.components.heatmap import Codec, covariance, decode, gaussian
+from methods.components.losses import l2
+
+Heatmaps = Float[Tensor, "batch landmark height width"]
+
+
+class HeatmapMethod(Method):
+    """Regresses heatmaps at one or more strides, all supervised with L2; the finest is decoded.
+
+    `sigma` counts heatmap pixels at every stride.
+    """
+
+    sigma: float
+    codec: Codec
+
+    @abstractmethod
+    def forward(self, image: UInt8[Tensor, "batch 1 height width"]) -> dict[int, Heatmaps]:
+        """Return stride -> heatmaps."""
+
+    def targets(self, points: Float[Tensor, "batch landmark 2"], size: tuple[int, int], stride: int) -> Heatmaps:
+        """Render the Gaussians of landmarks in network pixels, (height, width) heatmap pixels large."""
+        return gaussian(points, size, self.sigma, stride)
+
+    def criterion(self, predicted: Heatmaps, target: Heatmaps, visible: Bool[Tensor, "batch landmark"]) -> Tensor:
+        """Return the loss of one stride's heatmaps."""
+        return l2(predicted, target, visible)
+
+    @override
+    def loss(self, batch: Batch) -> Tensor:
+        total = torch.zeros((), device=batch.image.device)
+        for stride, predicted in self(batch.image).items():
+            height, width = predicted.shape[-2:]
+            target = self.targets(batch.points, (height, width), stride)
+            total = total + self.criterion(predicted, target, batch.visible)
+        return total
+
+    @override
+    def predict(self, batch: Batch) -> Prediction:
+        stride, heatmap = min(self(batch.image).items())
+        points = decode(heatmap, self.codec, stride, self.sigma)
+        return Prediction(points, covariance(heatmap, points, stride))
+
+
+class FARNetTraining(HeatmapMethod):
+    """The training of FARNet and of its rivals U-Net and FPN (Ao and Wu, J. Digit. Imaging 2023, Sec. 4.2).
+
+    `input_size` is a hyper-parameter whose default is the paper's for ISBI, (800, 640); the paper reads the hand at
+    (512, 512) and the spine at (1024, 512), both with `augment`. A matrix overrides them per dataset.
+    """
+
+    augment: bool
+
+    @property
+    @override
+    def augmentation(self) -> Augmentation:
+        """With `augment`: rotation by 15 degrees, scale and contrast by a fifth, shift by 20 of 512 pixels."""
+        shift = 20 / 512
+        changes = (
+            A.Affine(rotate=(-15, 15), scale=(0.8, 1.2), translate_percent=(-shift, shift), p=0.9),
+            A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5),
+        )
+        return changes if self.augment else ()
+
+    @override
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return Adam whose learning rate falls to a tenth after two thirds of the steps (epoch 200 of 300)."""
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = LambdaLR(optimizer, lambda step: 1.0 if 3 * step < 2 * steps else 0.1)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

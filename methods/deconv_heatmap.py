@@ -1,0 +1,87 @@
+"""Heatmaps by deconvolution, the rivals mnv2-hm and res50-hm of PoseNet (Fard et al., IEEE Access 2022, Table 5)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+from jaxtyping import UInt8
+from torch import Tensor, nn
+from typing_extensions import override
+
+from methods.base import Augmentation, LandmarkSchema
+from methods.components.augmentation import rotation_and_contrast
+from methods.components.bases.heatmaps import HeatmapMethod, Heatmaps
+from methods.components.heatmap import Codec
+from methods.components.images.intensity import imagenet
+from methods.components.networks.backbones import Weights, backbone
+from methods.components.optim import Schedule
+from methods.posenet import SUB_PIXEL, WHOLE_FILM, PoseNet
+
+STRIDE = 4
+
+
+class DeconvHeatmap(HeatmapMethod):
+    """A backbone at stride 32, three 3x3 deconvolutions and a 1x1 convolution to heatmaps at stride 4 (Sec. IV-D)."""
+
+    paper = replace(PoseNet.paper, differs=(SUB_PIXEL, WHOLE_FILM))
+    rotation: float
+
+    def __init__(
+        self,
+        schema: LandmarkSchema,
+        backbone_name: str = "mobilenetv2_100",
+        width: int = 256,
+        input_size: tuple[int, int] = (256, 128),
+        sigma: float = 1.5,
+        codec: Codec = "quadratic",
+        epochs: int = 150,
+        batch_size: int = 60,
+        lr: float = 1e-2,
+        schedule: Schedule = "inverse-time",
+        rotation: float = 45,
+        oracle_crop: float | None = None,
+        weights: Weights = "none",
+    ) -> None:
+        super().__init__(schema)
+        self.backbone, channels = backbone(backbone_name, weights)
+        self.decoder = nn.Sequential(_deconv(channels, width), _deconv(width, width), _deconv(width, width))
+        self.head = nn.Conv2d(width, len(schema), kernel_size=1)
+
+    @property
+    @override
+    def augmentation(self) -> Augmentation:
+        return rotation_and_contrast(self.rotation)
+
+    @override
+    def forward(self, image: UInt8[Tensor, "batch 1 height width"]) -> dict[int, Heatmaps]:
+        return {STRIDE: self.head(self.decoder(self.backbone(imagenet(image)))).float()}
+
+
+class MNV2HM(DeconvHeatmap):
+    """MobileNetV2, the light rival."""
+
+    variants: ClassVar = {"mnv2-hm": {"backbone_name": "mobilenetv2_100"}}
+    smoke: ClassVar = {"backbone_name": "mobilenetv2_035", "width": 8, "input_size": (64, 64), "lr": 1e-3}
+
+
+class Res50HM(DeconvHeatmap):
+    """ResNet-50, the heavy rival."""
+
+    paper = replace(
+        PoseNet.paper,
+        differs=(
+            SUB_PIXEL,
+            "timm's ResNet-50 lacks Keras' 26,560 convolution biases: 29,470,685 parameters at 29 points, not "
+            "29,497,245.",
+            WHOLE_FILM,
+        ),
+    )
+    variants: ClassVar = {"res50-hm": {"backbone_name": "resnet50"}}
+    smoke: ClassVar = {"backbone_name": "resnet10t", "width": 8, "input_size": (64, 64), "lr": 1e-3}
+
+
+def _deconv(channels: int, width: int) -> nn.Sequential:
+    """Double the resolution: deconvolution, ReLU, BatchNorm (Sec. IV-D)."""
+    upsample = nn.ConvTranspose2d(channels, width, kernel_size=3, stride=2, padding=1, output_padding=1)
+    return nn.Sequential(upsample, nn.ReLU(inplace=True), nn.BatchNorm2d(width))
