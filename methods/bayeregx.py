@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
 from methods.components.crops.box_detector import BoxDetector
-from methods.components.crops.boxes import Boxes
+from methods.components.crops.crops import Crops
 from methods.components.images.intensity import grey
 from methods.components.losses import attenuated_l2, l2
 from methods.components.networks.cbam import CBAM
 from methods.components.optim import Schedule
-from methods.components.structures.group_classes import kinds
+from methods.components.structures.group_classes import group_classes
 
 Head = Literal["mse", "baye"]
-Crops = Literal["detector", "oracle"]
+CropSource = Literal["detector", "oracle"]
 FITTED = ("mean", "spread", "shape", "floor", "detector.size")
 """What `prepare` fits to a dataset; `init_from` leaves it alone."""
 
@@ -66,7 +66,7 @@ class BayeRegX(Method):
     floor: Tensor
     head: Head
     log_weight: float
-    crops: Crops
+    crops: CropSource
     crop_size: tuple[int, int]
     margin: float
     film_size: tuple[int, int]
@@ -79,7 +79,7 @@ class BayeRegX(Method):
         head: Head = "baye",
         attention: bool = True,
         log_weight: float = 1.0,
-        crops: Crops = "detector",
+        crops: CropSource = "detector",
         crop_size: tuple[int, int] = (224, 448),
         margin: float = 0.25,
         film_size: tuple[int, int] = (1024, 832),
@@ -95,10 +95,12 @@ class BayeRegX(Method):
         init_from: str = "",
     ) -> None:
         super().__init__(schema)
-        self.plan = plan(schema)
-        count, landmarks = len(self.plan.structures), len(schema)
+        self.layout = crop_layout(schema)
+        count, landmarks = len(self.layout.structures), len(schema)
         self.batch_size = max(1, batch_size // count)  # the paper's batches are crops
-        self.regressor = Regressor(self.plan.slots, crop_size, width, dense, dropout, attention, head == "baye")
+        self.regressor = KeypointRegressor(
+            self.layout.slots, crop_size, width, dense, dropout, attention, head == "baye"
+        )
         finds = bool(schema.groups) and crops == "detector"
         self.detector = BoxDetector(count, detector_width) if finds else None
         self.register_buffer("mean", torch.full((landmarks, 2), 0.5))
@@ -144,38 +146,38 @@ class BayeRegX(Method):
         if self.init_from:
             load_weights(self, Path(self.init_from))
 
-    def _true_boxes(self, points: Float[Tensor, "batch landmark 2"], plain: bool = False) -> Boxes:
+    def _true_boxes(self, points: Float[Tensor, "batch landmark 2"], plain: bool = False) -> Crops:
         """Return the boxes of the structures' landmarks; the mean shape, shifted, stands for missing ones."""
         visible = points.isfinite().all(dim=-1, keepdim=True)
         shift = (points - self.shape).nan_to_num().sum(dim=1, keepdim=True)
         shift = shift / visible.sum(dim=1, keepdim=True).clamp(min=1)
         full = torch.where(visible, points, self.shape + shift)
-        members = [full[:, list(structure)] for structure in self.plan.structures]
+        members = [full[:, list(structure)] for structure in self.layout.structures]
         low, high = (torch.stack([f(m) for m in members], dim=1) for f in (_lowest, _highest))
-        boxes = Boxes.around(low, high)
+        boxes = Crops.between(low, high)
         return boxes if plain else boxes._replace(size=boxes.size.maximum(self.floor))
 
-    def _crop_boxes(self, structures: Boxes, film: Tensor, jitter: bool = False) -> Boxes:
+    def _crop_boxes(self, structures: Crops, film: Tensor, jitter: bool = False) -> Crops:
         """Return the boxes to cut out: with margins, in training random ones, or the film where it is the crop."""
         if not self.schema.groups:
-            return Boxes.whole(film)
+            return Crops.whole(film)
         if not jitter:
             return structures.widen(self.margin, self.margin)
         before, behind = (self.margin * (0.4 + 1.2 * torch.rand_like(structures.size)) for _ in range(2))
         return structures.widen(before, behind)
 
-    def _fractions(self, boxes: Boxes, points: Float[Tensor, "batch landmark 2"]) -> Tensor:
+    def _fractions(self, boxes: Crops, points: Float[Tensor, "batch landmark 2"]) -> Tensor:
         """Return landmarks as fractions of their structures' boxes."""
-        return boxes.pick(self.plan.structure_of).to_fractions(points)
+        return boxes.pick(self.layout.structure_of).to_crop(points) + 0.5
 
-    def forward(self, batch: Batch, boxes: Boxes) -> Answer:
+    def forward(self, batch: Batch, boxes: Crops) -> Answer:
         """Return each landmark's mean and log variance, in fractions of its structure's box."""
         crops = grey(batch.image)
         if self.schema.groups:
             crops = boxes.cut(crops, self.crop_size).flatten(0, 1)[:, None]
         means, variances = self.regressor(crops)
-        shape = (len(batch.case), len(self.plan.structures), self.plan.slots, 2)
-        at = (slice(None), self.plan.structure_of, self.plan.slot_of)
+        shape = (len(batch.case), len(self.layout.structures), self.layout.slots, 2)
+        at = (slice(None), self.layout.structure_of, self.layout.slot_of)
         log_variance = self.spread + variances.view(shape)[at] if self.head == "baye" else None
         return Answer(self.mean + means.view(shape)[at], log_variance)
 
@@ -183,7 +185,7 @@ class BayeRegX(Method):
         """MSE of the fractions, or Eq. 16; in the detector's stage its own loss."""
         structures = self._true_boxes(batch.points)
         if self.detector is not None and self.stages[self.stage].name == "detector":
-            known = torch.stack([batch.visible[:, list(s)].all(dim=1) for s in self.plan.structures], dim=1)
+            known = torch.stack([batch.visible[:, list(s)].all(dim=1) for s in self.layout.structures], dim=1)
             return self.detector.loss(batch.image, structures, known)
         boxes = self._crop_boxes(structures, batch.image, jitter=True)
         answer, truth = self(batch, boxes), self._fractions(boxes, batch.points)
@@ -194,14 +196,14 @@ class BayeRegX(Method):
     def predict(self, batch: Batch) -> Prediction:
         """Find the crops, regress, and map fractions to network pixels; a variance grows with its crop's side."""
         if not self.schema.groups:
-            structures = Boxes.whole(batch.image)
+            structures = Crops.whole(batch.image)
         elif self.detector is not None:
             structures = self.detector.predict(batch.image)
         else:
             structures = self._true_boxes(batch.points)
         boxes = self._crop_boxes(structures, batch.image)
-        answer, of = self(batch, boxes), boxes.pick(self.plan.structure_of)
-        points = of.to_film(answer.mean)
+        answer, of = self(batch, boxes), boxes.pick(self.layout.structure_of)
+        points = of.to_film(answer.mean - 0.5)
         if answer.log_variance is None:
             return Prediction(points)
         return Prediction(points, torch.diag_embed(answer.log_variance.exp() * of.size**2))
@@ -214,7 +216,7 @@ class Answer(NamedTuple):
     log_variance: Float[Tensor, "batch landmark 2"] | None
 
 
-class Plan(NamedTuple):
+class CropLayout(NamedTuple):
     """Which landmarks are read from one crop, and which output of the network each of them is.
 
     Attributes:
@@ -230,14 +232,14 @@ class Plan(NamedTuple):
     slots: int
 
 
-def plan(schema: LandmarkSchema) -> Plan:
+def crop_layout(schema: LandmarkSchema) -> CropLayout:
     """Give every group a crop and every size of groups its own outputs; without groups there is one crop of all.
 
     Example:
-        >>> plan(LandmarkSchema(("a1", "a2", "b1", "b2", "tip"), {"a": ("a1", "a2"), "b": ("b1", "b2")}))
-        Plan(structures=((0, 1), (2, 3), (4,)), structure_of=[0, 0, 1, 1, 2], slot_of=[0, 1, 0, 1, 2], slots=3)
+        >>> crop_layout(LandmarkSchema(("a1", "a2", "b1", "b2", "tip"), {"a": ("a1", "a2"), "b": ("b1", "b2")}))
+        CropLayout(structures=((0, 1), (2, 3), (4,)), structure_of=[0, 0, 1, 1, 2], slot_of=[0, 1, 0, 1, 2], slots=3)
     """
-    found = kinds(schema) if schema.groups else ((tuple(range(len(schema))),),)
+    found = group_classes(schema) if schema.groups else ((tuple(range(len(schema))),),)
     places: dict[int, tuple[int, int]] = {}
     structures: list[tuple[int, ...]] = []
     first = 0
@@ -247,10 +249,10 @@ def plan(schema: LandmarkSchema) -> Plan:
             structures.append(members)
         first += len(kind[0])
     crop_of, slot_of = zip(*(places[landmark] for landmark in range(len(schema))), strict=True)
-    return Plan(tuple(structures), list(crop_of), list(slot_of), first)
+    return CropLayout(tuple(structures), list(crop_of), list(slot_of), first)
 
 
-class Regressor(nn.Module):
+class KeypointRegressor(nn.Module):
     """Five convolutions as AlexNet has them, each followed by block attention, two dense layers, and one or two heads.
 
     Args:

@@ -15,7 +15,7 @@ from methods.components.bases.coordinates import CoordinateMethod
 from methods.components.images.intensity import grey
 from methods.components.losses import l2
 from methods.components.optim import Schedule
-from methods.components.structures.group_classes import kinds
+from methods.components.structures.group_classes import group_classes
 
 BLOCKS = (1, 2, 4, 8, 8)
 
@@ -144,7 +144,7 @@ def neighbours(schema: LandmarkSchema) -> Bool[Tensor, "landmark landmark"]:
     Neighbours stand in one group, in the same slot of groups that follow each other, or at the ends of an edge.
     """
     linked = torch.eye(len(schema), dtype=torch.bool)
-    for kind in kinds(schema):
+    for kind in group_classes(schema):
         for group in kind:
             linked[torch.tensor(group)[:, None], torch.tensor(group)] = True
         for upper, lower in pairwise(kind):

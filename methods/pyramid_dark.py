@@ -6,6 +6,7 @@ Nothing in it is new; it is what a strong engineer would submit today.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import ClassVar
 
 import albumentations as A  # the library's own convention
@@ -14,10 +15,10 @@ from jaxtyping import Float, UInt8
 from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from torch.optim.swa_utils import AveragedModel
 from typing_extensions import override
 
 from methods.base import Augmentation, Batch, LandmarkSchema, Method, Paper, Prediction, Sample
-from methods.components.averaging import WeightAverage
 from methods.components.heatmap import Codec, covariance, decode, from_heatmap_grid, gaussian
 from methods.components.images.intensity import imagenet
 from methods.components.losses import spatial_kl
@@ -78,7 +79,9 @@ class PyramidDark(Method):
         super().__init__(schema)
         backbone, channels = feature_maps(backbone_name, weights, finest=STRIDE)
         self.network = PyramidNetwork(backbone, channels, len(schema), width)
-        self.average = WeightAverage(self.network, ema)
+        self.average = AveragedModel(self.network, avg_fn=partial(_average, decay=ema), use_buffers=True)
+        self.average.requires_grad_(False)
+        self.average.n_averaged += 1  # the first weights count as the first average
         self.register_buffer("centre", torch.zeros(len(schema), 2))
         self.register_buffer("precision", torch.zeros(len(schema), 2, 2))
 
@@ -130,7 +133,7 @@ class PyramidDark(Method):
 
     def on_train_batch_end(self, outputs: STEP_OUTPUT, batch: Batch, batch_idx: int) -> None:
         """Take the new weights into the average."""
-        self.average.update(self.network)
+        self.average.update_parameters(self.network)
 
     def forward(self, image: UInt8[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch landmark height width"]:
         """Return log-probabilities over the pixels of each map, up to a constant, of the weights in training."""
@@ -145,7 +148,7 @@ class PyramidDark(Method):
 
     def predict(self, batch: Batch) -> Prediction:
         """Decode the averaged network's distributions, over their peaks, and measure their spread."""
-        logits = self.average(self.network, imagenet(batch.image)).float() + self.prior()
+        logits = self.average(imagenet(batch.image)).float() + self.prior()
         heatmap = (logits - logits.amax(dim=(-2, -1), keepdim=True)).exp()
         points = decode(heatmap, self.codec, STRIDE, self.sigma)
         return Prediction(points, covariance(heatmap, points, STRIDE))
@@ -182,6 +185,12 @@ class PyramidNetwork(nn.Module):
             merged = smooth(lateral + interpolate(merged, size=lateral.shape[-2:], mode="bilinear"))
         output: Tensor = self.head(merged)
         return output
+
+
+def _average(averaged: Tensor, current: Tensor, steps: Tensor | int, decay: float) -> Tensor:
+    """Keep a share `decay` of the average; after n steps at most (1 + n) / (10 + n), to forget the first weights."""
+    share = 1 - min(decay, (1 + int(steps)) / (10 + int(steps)))
+    return averaged.lerp(current, share) if averaged.is_floating_point() else current
 
 
 def _conv(width: int) -> nn.Sequential:

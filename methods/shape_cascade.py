@@ -19,7 +19,7 @@ from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Predic
 from methods.components.crops.regions import cut, from_region, to_region
 from methods.components.images.intensity import grey
 from methods.components.structures.cascade import Cascade
-from methods.components.structures.group_classes import Kind, kinds
+from methods.components.structures.group_classes import GroupClass, group_classes
 
 FILMS_AT_ONCE = 8
 
@@ -96,7 +96,7 @@ class ShapeCascade(Method):
         beta: float = 1e-3,
     ) -> None:
         super().__init__(schema)
-        found = kinds(schema)
+        found = group_classes(schema)
         self.groups = tuple(kind for kind in found if len(kind[0]) > 1)
         self.structures = tuple(structure for kind in found for structure in kind)  # groups first
         self.owner = [next(s for s, names in enumerate(self.structures) if k in names) for k in range(len(schema))]
@@ -189,7 +189,7 @@ class ShapeCascade(Method):
             lessons.append(Lesson(cascade, self._rois(film, centres[:, place]), truth.flatten(0, 1)))
         return lessons
 
-    def _places(self) -> list[tuple[Kind, slice]]:
+    def _places(self) -> list[tuple[GroupClass, slice]]:
         """Return each kind of group with its place among the structures."""
         ends = list(accumulate(len(kind) for kind in self.groups))
         return [(kind, slice(end - len(kind), end)) for kind, end in zip(self.groups, ends, strict=True)]

@@ -18,8 +18,8 @@ from methods.components.images.intensity import grey
 from methods.components.losses import l2
 from methods.components.optim import Schedule
 from methods.components.structures.group_classes import (
+    group_classes,
     highest_peaks,
-    kinds,
     mean_axes,
     mean_structure,
     order_along,
@@ -85,11 +85,11 @@ class SLSN(Method):
         rotation: float = 10,
     ) -> None:
         super().__init__(schema)
-        self.kinds = kinds(schema)
-        self.slots = [len(kind[0]) for kind in self.kinds]
+        self.classes = group_classes(schema)
+        self.slots = [len(kind[0]) for kind in self.classes]
         self.limb_counts = [slots - 1 for slots in self.slots]
         self.network = LadderShuffleNet(sum(self.slots) + sum(self.limb_counts), width, deepest, repeats)
-        self.register_buffer("axes", torch.tensor([[0.0, 1.0]]).repeat(len(self.kinds), 1))
+        self.register_buffer("axes", torch.tensor([[0.0, 1.0]]).repeat(len(self.classes), 1))
         star = [(0, slot) for slots in self.slots for slot in range(1, slots)]
         self.register_buffer("limbs", torch.tensor(star, dtype=torch.long).view(-1, 2))
 
@@ -101,8 +101,8 @@ class SLSN(Method):
     @override
     def prepare(self, train: Sequence[Sample]) -> None:
         """Learn in which direction the structures of a kind follow each other, and which limbs lie across it."""
-        self.axes.copy_(mean_axes(self.kinds, train))
-        means = [mean_structure(kind, train) for kind in self.kinds]
+        self.axes.copy_(mean_axes(self.classes, train))
+        means = [mean_structure(kind, train) for kind in self.classes]
         trees = [limb_tree(mean, axis) for mean, axis in zip(means, self.axes.cpu(), strict=True)]
         self.limbs.copy_(torch.cat(trees))
 
@@ -115,7 +115,7 @@ class SLSN(Method):
         """L2 of the confidence maps and, weighted, of the fields."""
         maps, fields = self(batch)
         limbs = torch.split(self.limbs, self.limb_counts)
-        truths = [self._truth(batch.points[:, kind], own) for kind, own in zip(self.kinds, limbs, strict=True)]
+        truths = [self._truth(batch.points[:, kind], own) for kind, own in zip(self.classes, limbs, strict=True)]
         true_maps, counted_maps, true_fields, counted_fields = (
             torch.cat(parts, dim=1) for parts in zip(*truths, strict=True)
         )
@@ -143,7 +143,7 @@ class SLSN(Method):
         points = maps.new_zeros((*batch.visible.shape, 2))
         spread = points.new_zeros((*points.shape, 2))
         outputs = zip(maps.split(self.slots, 1), fields.split(self.limb_counts, 1), strict=True)
-        grouped = zip(self.kinds, self.axes, torch.split(self.limbs, self.limb_counts), outputs, strict=True)
+        grouped = zip(self.classes, self.axes, torch.split(self.limbs, self.limb_counts), outputs, strict=True)
         for kind, axis, limbs, (own_maps, own_fields) in grouped:
             peaks = self._assemble(own_maps, own_fields, limbs, len(kind))
             order = order_along(peaks.float().mean(dim=2), axis)[..., None, None].expand_as(peaks)

@@ -23,7 +23,7 @@ from methods.base import (
     Sample,
     Stage,
 )
-from methods.components.crops.crops import Squares, draw, squares_round, widening
+from methods.components.crops.crops import Crops, draw, part_crops, widening
 from methods.components.heatmap import Codec, covariance, decode, from_heatmap_grid, gaussian, to_heatmap_grid
 from methods.components.images.clahe import blur, clahe
 from methods.components.images.intensity import grey
@@ -34,7 +34,7 @@ from methods.components.networks.mnet import MNet
 from methods.components.optim import Schedule
 from methods.components.structures.centre_repair import descending, repair
 from methods.components.structures.limbs import line_field
-from methods.components.structures.vertebrae import Frame, PartKind, frames, landmark_sigma, parts
+from methods.components.structures.vertebrae import Frame, PartClass, frames, landmark_sigma, parts
 
 TYPICAL_SIGMA, TYPICAL_SPREAD = 1 / 24, 1 / 13
 """Of a centre map's and a square's side, where the truth does not tell the size of L5 or of the square's part."""
@@ -137,10 +137,10 @@ class TwoStageLumbar(Method):
         super().__init__(schema)
         self.stage_epochs, self.view_stride = epochs, film_size / view_size
         self.parts = parts(schema)
-        self.paf_weights = (paf_weights[0], *[paf_weights[1]] * (len(self.parts.kinds) - 1))
+        self.paf_weights = (paf_weights[0], *[paf_weights[1]] * (len(self.parts.classes) - 1))
         self.centre_net = CentreNet(1 if one_map else len(self.parts.members), centre_width, kernel, vanilla)
         self.mnets = nn.ModuleList(
-            MNet(kind.slots + self._has_field(kind), mnet_width, coordconv, vanilla) for kind in self.parts.kinds
+            MNet(kind.slots + self._has_field(kind), mnet_width, coordconv, vanilla) for kind in self.parts.classes
         )
         self.register_buffer("widening", torch.ones(len(self.parts.members)))
 
@@ -148,7 +148,7 @@ class TwoStageLumbar(Method):
     @override
     def unsupported(cls, schema: LandmarkSchema) -> str | None:
         """Ask for two groups of one size: without neighbours there is no spacing to crop by (Eq. 5)."""
-        vertebrae = parts(schema).kinds[0]
+        vertebrae = parts(schema).classes[0]
         known = vertebrae.slots > 1 and len(vertebrae.parts) > 1
         return None if known else "Its landmarks form no two groups of one size, whose spacing says how large to crop."
 
@@ -176,7 +176,7 @@ class TwoStageLumbar(Method):
         """Find out which squares must be larger than Eq. 5's."""
         self.widening.copy_(widening(torch.stack([sample.points for sample in train]), self.parts, self.film_size))
 
-    def _has_field(self, kind: PartKind) -> bool:
+    def _has_field(self, kind: PartClass) -> bool:
         return self.paf_width > 0 and len(kind.plates) > 0
 
     def _view(self, film: Tensor) -> Float[Tensor, "batch 1 view view"]:
@@ -190,7 +190,7 @@ class TwoStageLumbar(Method):
 
     def _centre_loss(self, batch: Batch) -> Tensor:
         """L2 of the inner map of the last vertebra and of all centre maps (Eq. 1 to 4)."""
-        vertebrae = self.parts.kinds[0]
+        vertebrae = self.parts.classes[0]
         points = to_heatmap_grid(batch.points, self.view_stride)
         bodies = frames(points[:, vertebrae.landmarks], vertebrae.plates)
         shown = Frame(*(field[:, :-1] for field in bodies))  # the last one, L5, is never hidden
@@ -207,11 +207,11 @@ class TwoStageLumbar(Method):
         joint = truth.nan_to_num(0).amax(dim=1, keepdim=True)
         return loss + l2(maps, joint, visible.all(dim=1)[:, None, None, None] | (joint > 0.01))
 
-    def _squares(self, centres: Float[Tensor, "batch part 2"]) -> Squares:
+    def _squares(self, centres: Float[Tensor, "batch part 2"]) -> Crops:
         """Return Eq. 5's squares in film pixels; what is missing (NaN) gets a place and a side."""
-        return squares_round(centres, self.parts, self.crop_size, self.film_size).scaled(self.widening)
+        return part_crops(centres, self.parts, self.crop_size, self.film_size).scaled(self.widening)
 
-    def _cut(self, film: Tensor, squares: Squares) -> Float[Tensor, "batch part size size"]:
+    def _cut(self, film: Tensor, squares: Crops) -> Float[Tensor, "batch part size size"]:
         """Cut squares from the unprocessed films and blur them (Sec. 3.3)."""
         return blur(squares.cut(grey(film)))
 
@@ -221,15 +221,15 @@ class TwoStageLumbar(Method):
         squares = self._squares(centres).jitter(self.shift, self.zoom)
         cuts, known = self._cut(batch.image, squares), centres.isfinite().all(dim=-1)
         total = torch.zeros((), device=cuts.device)
-        for kind, mnet, weight in zip(self.parts.kinds, self.mnets, self.paf_weights, strict=True):
-            points = squares.pick(kind.parts).to_square(batch.points[:, kind.landmarks])
+        for kind, mnet, weight in zip(self.parts.classes, self.mnets, self.paf_weights, strict=True):
+            points = squares.pick(kind.parts).to_crop(batch.points[:, kind.landmarks])
             points = points.masked_fill(~known[:, kind.parts, None, None], torch.nan).flatten(0, 1)
             chosen = draw(known[:, kind.parts].flatten(), self.crops)
             answer = mnet(cuts[:, kind.parts].flatten(0, 1)[chosen, None]).float()
             total = total + self._kind_loss(kind, answer, points[chosen], weight)
         return total
 
-    def _kind_loss(self, kind: PartKind, answer: Tensor, points: Tensor, weight: float) -> Tensor:
+    def _kind_loss(self, kind: PartClass, answer: Tensor, points: Tensor, weight: float) -> Tensor:
         """L2 of the landmark maps and, weighted, of the part affinity field (Eq. 6 to 11)."""
         visible = points.isfinite().all(dim=-1)
         size = (self.crop_size, self.crop_size)
@@ -256,13 +256,13 @@ class TwoStageLumbar(Method):
         squares = self._squares(self.find_centres(batch))
         cuts = self._cut(batch.image, squares)
         points, spreads = torch.zeros_like(batch.points), batch.points.new_zeros((*batch.points.shape, 2))
-        for kind, mnet in zip(self.parts.kinds, self.mnets, strict=True):
+        for kind, mnet in zip(self.parts.classes, self.mnets, strict=True):
             own, shape = squares.pick(kind.parts), (len(points), len(kind.parts))
             rounds = torch.split(cuts[:, kind.parts].flatten(0, 1)[:, None], self.crops)
             found = [self._decode(mnet(part)[:, : kind.slots].float()) for part in rounds]
             local, wide = (torch.cat(fields) for fields in zip(*found, strict=True))
             points[:, kind.landmarks] = own.to_film(local.view(*shape, *local.shape[1:]))
-            spreads[:, kind.landmarks] = own.scale[..., None, None, None] ** 2 * wide.view(*shape, *wide.shape[1:])
+            spreads[:, kind.landmarks] = own.scale[..., :1, None, None] ** 2 * wide.view(*shape, *wide.shape[1:])
         return Prediction(points, spreads)
 
     def _decode(self, maps: Float[Tensor, "crop slot size size"]) -> tuple[Tensor, Tensor]:

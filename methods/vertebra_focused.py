@@ -20,7 +20,14 @@ from methods.components.images.intensity import grey
 from methods.components.losses import focal, l1
 from methods.components.networks.backbones import Weights
 from methods.components.networks.feature_pyramid import FeaturePyramid
-from methods.components.structures.group_classes import Kind, highest_peaks, kinds, mean_axes, order_along, windows
+from methods.components.structures.group_classes import (
+    GroupClass,
+    group_classes,
+    highest_peaks,
+    mean_axes,
+    order_along,
+    windows,
+)
 
 STRIDE = 4
 SMALLEST_RADIUS = 2.0
@@ -67,9 +74,9 @@ class VertebraFocused(Method):
         weights: Weights = "none",
     ) -> None:
         super().__init__(schema)
-        self.kinds = kinds(schema)
-        self.network = CentreNetwork(self.kinds, backbone_name, head_width, weights)
-        self.register_buffer("axes", torch.tensor([[0.0, 1.0]]).repeat(len(self.kinds), 1))
+        self.classes = group_classes(schema)
+        self.network = CentreNetwork(self.classes, backbone_name, head_width, weights)
+        self.register_buffer("axes", torch.tensor([[0.0, 1.0]]).repeat(len(self.classes), 1))
 
     @property
     @override
@@ -82,7 +89,7 @@ class VertebraFocused(Method):
     @override
     def prepare(self, train: Sequence[Sample]) -> None:
         """Learn in which direction the structures of a kind follow each other."""
-        self.axes.copy_(mean_axes(self.kinds, train))
+        self.axes.copy_(mean_axes(self.classes, train))
 
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -98,24 +105,24 @@ class VertebraFocused(Method):
     def loss(self, batch: Batch) -> Tensor:
         """Focal loss of the centres, L1 of the offsets and L1 of the corner vectors, with equal weights (Sec. 2)."""
         fields = self(batch)
-        truths = [self._truth(batch, kind) for kind in self.kinds]
-        pairs = list(zip(fields, truths, strict=True))
+        targets = [self._targets(batch, kind) for kind in self.classes]
+        pairs = list(zip(fields, targets, strict=True))
         centres = focal(
             torch.stack([field.centre for field in fields], dim=1),
-            torch.stack([truth.heatmap for truth in truths], dim=1),
-            torch.stack([truth.counted for truth in truths], dim=1),
+            torch.stack([target.heatmap for target in targets], dim=1),
+            torch.stack([target.counted for target in targets], dim=1),
         )
-        positive = torch.cat([truth.positive for truth in truths], dim=1)
-        offset = torch.cat([_at(field.offset, truth.pixel) for field, truth in pairs], dim=1)
-        loss = centres + l1(offset, torch.cat([truth.offset for truth in truths], dim=1), positive)
-        cornered = [(field, truth) for field, truth in pairs if field.corners.shape[1]]
+        positive = torch.cat([target.positive for target in targets], dim=1)
+        offset = torch.cat([_at(field.offset, target.pixel) for field, target in pairs], dim=1)
+        loss = centres + l1(offset, torch.cat([target.offset for target in targets], dim=1), positive)
+        cornered = [(field, target) for field, target in pairs if field.corners.shape[1]]
         if not cornered:
             return loss
-        corners = torch.cat([_at(field.corners, truth.pixel)[truth.positive].flatten() for field, truth in cornered])
-        true = torch.cat([truth.corners[truth.positive].flatten() for _, truth in cornered])
+        corners = torch.cat([_at(field.corners, target.pixel)[target.positive].flatten() for field, target in cornered])
+        true = torch.cat([target.corners[target.positive].flatten() for _, target in cornered])
         return loss + l1(corners[None], true[None], torch.ones_like(true[None], dtype=torch.bool))
 
-    def _truth(self, batch: Batch, kind: Kind) -> Truth:
+    def _targets(self, batch: Batch, kind: GroupClass) -> CentreTargets:
         """Render what the network should say of one kind."""
         height, width = (side // STRIDE for side in self.input_size)
         points = to_heatmap_grid(batch.points[:, kind], STRIDE)  # batch, structure, slot, 2
@@ -128,13 +135,13 @@ class VertebraFocused(Method):
         heatmap = _disks(pixel, _sigma(points), (height, width)).masked_fill(~positive[..., None, None], 0).amax(dim=1)
         counted = complete.all(dim=1)[:, None, None] | (heatmap > 0.01)
         corners = (points - centre[:, :, None]).flatten(2)
-        return Truth(heatmap, counted, pixel, positive, centre - pixel, corners)
+        return CentreTargets(heatmap, counted, pixel, positive, centre - pixel, corners)
 
     def predict(self, batch: Batch) -> Prediction:
         """Take as many centres as the kind has structures, name them along the kind's axis, add offset and vectors."""
         points = batch.image.new_zeros((*batch.visible.shape, 2), dtype=torch.float32)
         spread = points.new_zeros((*points.shape, 2))
-        for kind, axis, field in zip(self.kinds, self.axes, self(batch), strict=True):
+        for kind, axis, field in zip(self.classes, self.axes, self(batch), strict=True):
             heatmap = field.centre.sigmoid()
             pixel = highest_peaks(heatmap, len(kind))
             centre = pixel + _at(field.offset, pixel)
@@ -155,8 +162,8 @@ class Fields(NamedTuple):
     corners: Float[Tensor, "batch channel height width"]
 
 
-class Truth(NamedTuple):
-    """What it should say: a heatmap and which of it counts; per structure its pixel, if it has one, and vectors."""
+class CentreTargets(NamedTuple):
+    """Rendered for the loss: a heatmap and which of it counts; per structure its pixel, if it has one, and vectors."""
 
     heatmap: Float[Tensor, "batch height width"]
     counted: Bool[Tensor, "batch height width"]
@@ -196,7 +203,7 @@ def _disks(
 class CentreNetwork(nn.Module):
     """ResNet encoder, three skip connections back to stride 4, and one head per field."""
 
-    def __init__(self, found: Sequence[Kind], backbone_name: str, head_width: int, weights: Weights) -> None:
+    def __init__(self, found: Sequence[GroupClass], backbone_name: str, head_width: int, weights: Weights) -> None:
         super().__init__()
         self.slots = [len(kind[0]) if len(kind[0]) > 1 else 0 for kind in found]
         self.encoder = FeaturePyramid(backbone_name, weights)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from datamodules.base import LandmarkSchema
 from datamodules.components.samples import collate
 from datamodules.families.vertebra_crop import CROP_SCHEMA
-from methods.bayeregx import BayeRegX, plan
-from methods.components.crops.boxes import Boxes
+from methods.bayeregx import BayeRegX, crop_layout
+from methods.components.crops.crops import Crops
 from methods.components.losses import attenuated_l2
 from methods.components.networks.cbam import CBAM
 
@@ -112,29 +112,29 @@ def test_block_attention_agrees_with_an_independent_reference_of_the_same_weight
 
 @given(centre=st.tuples(st.floats(-50, 150), st.floats(-50, 150)), size=st.tuples(st.floats(4, 200), st.floats(4, 200)))
 def test_fractions_lead_to_the_film_and_back(centre: tuple[float, float], size: tuple[float, float]) -> None:
-    boxes = Boxes(torch.tensor([[centre]]).double(), torch.tensor([[size]]).double())
+    boxes = Crops(torch.tensor([[centre]]).double(), torch.tensor([[size]]).double())
     points = torch.tensor([[[[0.0, 0.0], [10.0, 70.0]]]]).double()
-    torch.testing.assert_close(boxes.to_film(boxes.to_fractions(points)), points)
+    torch.testing.assert_close(boxes.to_film(boxes.to_crop(points)), points)
 
 
 def test_a_crop_shows_what_the_film_has_at_its_fractions() -> None:
     columns, rows = torch.arange(40.0), torch.arange(30.0)
     film = (columns + 100 * rows[:, None])[None, None]
-    boxes = Boxes(torch.tensor([[[15.0, 12.0]]]), torch.tensor([[[16.0, 8.0]]]))
+    boxes = Crops(torch.tensor([[[15.0, 12.0]]]), torch.tensor([[[16.0, 8.0]]]))
     crop = boxes.cut(film, (4, 16))
     across, down = (torch.arange(16) + 0.5) / 16, (torch.arange(4) + 0.5) / 4
     grid = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)
-    x, y = boxes.to_film(grid.flatten(0, 1)[None, None])[0, 0].T
+    x, y = boxes.to_film(grid.flatten(0, 1)[None, None] - 0.5)[0, 0].T
     torch.testing.assert_close(crop.flatten(), x + 100 * y, atol=1e-2, rtol=0)
 
 
 def test_the_box_of_a_whole_film_leaves_it_as_it_is() -> None:
     film = torch.rand(2, 1, 6, 10)
-    torch.testing.assert_close(Boxes.whole(film).cut(film, (6, 10))[:, :1], film)
+    torch.testing.assert_close(Crops.whole(film).cut(film, (6, 10))[:, :1], film)
 
 
 def test_widening_moves_each_edge_by_its_share() -> None:
-    wide = Boxes(torch.tensor([[[10.0, 10.0]]]), torch.tensor([[[8.0, 4.0]]])).widen(0.25, 0.5)
+    wide = Crops(torch.tensor([[[10.0, 10.0]]]), torch.tensor([[[8.0, 4.0]]])).widen(0.25, 0.5)
     assert wide.centre.tolist() == [[[11.0, 10.5]]]
     assert wide.size.tolist() == [[[14.0, 7.0]]]
 
@@ -144,7 +144,7 @@ def test_widening_moves_each_edge_by_its_share() -> None:
 
 def test_a_set_of_crops_is_read_as_one_crop_without_a_detector() -> None:
     method = BayeRegX(CROP_SCHEMA)
-    assert plan(CROP_SCHEMA).structures == ((0, 1, 2, 3, 4),)
+    assert crop_layout(CROP_SCHEMA).structures == ((0, 1, 2, 3, 4),)
     assert method.detector is None
     assert (method.input_spec.size, method.input_spec.fit) == ((224, 448), "stretch")
     assert method.regressor.features(torch.zeros(1, 1, 224, 448)).shape == (1, 256 * 6 * 13)  # AlexNet's last maps
@@ -163,7 +163,7 @@ def test_untrained_oracle_crops_answer_the_mean_shape_of_a_vertebra(schema: Land
     method = prepared(schema, "bayeregx-oracle")
     batch = collate(make_samples(method, missing=0))
     boxes = method._true_boxes(batch.points).widen(method.margin, method.margin)
-    expected = boxes.pick(method.plan.structure_of).to_film(method.mean.expand(len(batch.case), -1, -1))
+    expected = boxes.pick(method.layout.structure_of).to_film(method.mean.expand(len(batch.case), -1, -1) - 0.5)
     torch.testing.assert_close(method.predict(batch).points, expected)
 
 

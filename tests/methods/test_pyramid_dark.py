@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader
 
 from datamodules.base import Batch, LandmarkSchema, Sample
 from datamodules.components.samples import collate
-from methods.components.averaging import WeightAverage
 from methods.components.losses import spatial_kl
 from methods.components.networks.backbones import feature_maps
 from methods.pyramid_dark import PyramidDark, PyramidNetwork
@@ -96,43 +95,42 @@ def test_a_size_that_the_backbone_cannot_halve_is_refused(schema: LandmarkSchema
         build(PyramidDark, schema).network(torch.zeros(1, 3, 64, 40))  # type: ignore[operator]
 
 
-def test_the_average_is_the_formula() -> None:
-    network = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
-    average = WeightAverage(network, decay=0.5)
-    expected = float(network[0].weight.detach())
-    for step, weight in enumerate((3.0, 5.0, -1.0, 4.0, 2.0, 8.0, 6.0, 1.0, 0.0, 9.0), start=1):
-        with torch.no_grad():
-            network[0].weight.fill_(weight)
-        network[1].num_batches_tracked.fill_(step)
-        average.update(network)
+def test_the_average_is_the_formula(schema: LandmarkSchema) -> None:
+    torch.manual_seed(0)
+    method = PyramidDark(schema, **{**PyramidDark.smoke, "ema": 0.5})
+    weight, norm = method.network.head.weight, method.network.smooth[0][1]
+    expected = weight.detach().clone()
+    for step, value in enumerate((3.0, 5.0, -1.0, 4.0, 2.0, 8.0, 6.0, 1.0, 0.0, 9.0), start=1):
+        weight.data.fill_(value)
+        norm.num_batches_tracked.fill_(step)
+        method.average.update_parameters(method.network)
         keep = min(0.5, (1 + step) / (10 + step))
-        expected = keep * expected + (1 - keep) * weight
-    assert float(average.averages()["0.weight"]) == pytest.approx(expected, rel=1e-5)
-    assert int(average.averages()["1.num_batches_tracked"]) == 10
+        expected = keep * expected + (1 - keep) * value
+    average = method.average.module
+    torch.testing.assert_close(average.head.weight, expected)
+    assert int(average.smooth[0][1].num_batches_tracked) == 10
 
 
-def test_the_average_answers_as_the_network_with_its_weights_would() -> None:
-    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).eval()
-    average, twin = WeightAverage(network), copy.deepcopy(network)
-    nn.init.normal_(network[0].weight)
-    average.update(network)
-    twin.load_state_dict(average.averages())
-    image = torch.rand(1, 1, 8, 8)
-    torch.testing.assert_close(average(network, image), twin(image))
-    assert not torch.allclose(average(network, image), network(image))
+def test_the_average_is_no_weight_of_its_own(schema: LandmarkSchema) -> None:
+    method = build(PyramidDark, schema)
+    weights = list(method.network.parameters())
+    assert [p for p in method.parameters() if p.requires_grad] == weights
+    assert method.parameter_counts()["trainable"] == sum(p.numel() for p in weights)
+    statistics = sum(b.numel() for name, b in method.network.named_buffers() if name.endswith(("_mean", "_var")))
+    assert method.parameter_counts()["keras"] == sum(p.numel() for p in weights) + statistics
 
 
 def test_training_moves_the_average_and_predictions_are_its(
     method: PyramidDark, loader: DataLoader[Sample], tmp_path: Path
 ) -> None:
-    before = copy.deepcopy(method.average.averages())
+    before = copy.deepcopy(method.average.module.state_dict())
     _trainer(1, tmp_path).fit(method, loader)
-    assert int(method.average.steps) == 2
-    assert not torch.equal(method.average.averages()["head.weight"], before["head.weight"])
+    assert int(method.average.n_averaged) == 1 + 2
+    assert not torch.equal(method.average.module.head.weight, before["head.weight"])
     batch: Batch = next(iter(loader))
     predicted = method.eval().predict(batch).points
-    method.network.load_state_dict(method.average.averages())
-    method.average.update(method.network)
+    method.network.load_state_dict(method.average.module.state_dict())
+    method.average.update_parameters(method.network)
     torch.testing.assert_close(method.predict(batch).points, predicted)
 
 
@@ -144,7 +142,7 @@ def test_the_average_survives_a_resume(schema: LandmarkSchema, loader: DataLoade
     trainer.save_checkpoint(tmp_path / "half.ckpt")
     _trainer(2, tmp_path).fit(resumed, loader, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
     expected = whole.state_dict()
-    assert int(expected["average.steps"]) == 4
+    assert int(expected["average.n_averaged"]) == 1 + 4
     for name, value in resumed.state_dict().items():
         torch.testing.assert_close(value, expected[name])
 

@@ -72,7 +72,7 @@ def test_the_mean_structure_leaves_out_structures_with_a_missing_landmark() -> N
     method = SLSN(MIXED, **SLSN.smoke)
     sample = make_samples(method, count=1, missing=0)[0]
     points = torch.tensor([[0.0, 0.0], [4.0, 2.0], [10.0, 10.0], [torch.nan, torch.nan], [5.0, 5.0]])
-    kind, tip = method.kinds
+    kind, tip = method.classes
     assert mean_structure(kind, [sample._replace(points=points)]).tolist() == [[-2.0, -1.0], [2.0, 1.0]]
     assert mean_structure(kind, [sample._replace(points=points * torch.nan)]).tolist() == [[0.0, 0.0], [0.0, 0.0]]
     assert mean_structure(tip, [sample._replace(points=points)]).tolist() == [[0.0, 0.0]]
@@ -107,7 +107,7 @@ def test_true_maps_and_fields_give_the_true_points_back(
     points = _points(schema)
     method.prepare([sample._replace(points=p) for sample, p in zip(samples, points, strict=True)])
     limbs = torch.split(method.limbs, method.limb_counts)
-    truths = [method._truth(points[:, kind], own) for kind, own in zip(method.kinds, limbs, strict=True)]
+    truths = [method._truth(points[:, kind], own) for kind, own in zip(method.classes, limbs, strict=True)]
     output = torch.cat([truth[0] for truth in truths], 1), torch.cat([truth[2] for truth in truths], 1)
     monkeypatch.setattr(method, "forward", lambda _: output)
     prediction = method.predict(collate(samples))
@@ -123,7 +123,7 @@ def test_true_maps_and_fields_give_the_true_points_back(
 def test_a_map_with_a_missing_point_counts_near_its_visible_points_only(schema: LandmarkSchema) -> None:
     method = build(SLSN, schema)
     assert isinstance(method, SLSN)
-    points = make_samples(method, count=1, missing=0)[0].points[None, list(method.kinds[0])].clone()
+    points = make_samples(method, count=1, missing=0)[0].points[None, list(method.classes[0])].clone()
     points[0, 0, 1] = torch.nan
     maps, counted, fields, linked = method._truth(points, method.limbs[: method.limb_counts[0]])
     assert counted[0, [0, 2, 3]].all()

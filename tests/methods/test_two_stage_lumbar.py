@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from datamodules.base import Batch, LandmarkSchema
 from datamodules.components.labels.end_plates import end_plate_schema
 from datamodules.components.samples import collate
-from methods.components.crops.crops import Squares, draw, squares_round, vertebra_sides, widening
+from methods.components.crops.crops import Crops, draw, part_crops, vertebra_sides, widening
 from methods.components.heatmap import gaussian
 from methods.components.images.clahe import blur, clahe
 from methods.components.images.spine_cutout import cutout
@@ -72,9 +72,9 @@ def _spine(schema: LandmarkSchema, films: int = 2, side: int = 128) -> Batch:
 def test_equation_5_gives_the_sides_of_a_hand_made_spine() -> None:
     y = [10.0, 30.0, 54.0, 80.0, 110.0, 125.0]
     centres = torch.tensor([[[100.0 + i * i, height] for i, height in enumerate(y)]])
-    squares = squares_round(centres, parts(LUMBAR), size=256, film=512)
+    squares = part_crops(centres, parts(LUMBAR), pixels=256, film=512)
     expected = [1.5 * 20, 0.75 * (20 + 24), 0.75 * (24 + 26), 0.75 * (26 + 30), 1.5 * 30, 1.5 * 30]
-    torch.testing.assert_close(squares.side[0], torch.tensor(expected))
+    torch.testing.assert_close(squares.size[0, :, 0], torch.tensor(expected))
     assert torch.equal(squares.centre, centres)
 
 
@@ -84,9 +84,9 @@ def test_a_missing_neighbour_leaves_the_other_gap_and_a_lonely_vertebra_takes_th
     sides = vertebra_sides(centres)
     assert sides[0].tolist() == [15, 15, 15, 15]
     assert sides[1].isnan().all()
-    squares = squares_round(torch.full((1, 6, 2), nan), parts(LUMBAR), size=64, film=128)
+    squares = part_crops(torch.full((1, 6, 2), nan), parts(LUMBAR), pixels=64, film=128)
     assert squares.centre.isfinite().all()
-    assert squares.side.tolist() == [[16] * 6]
+    assert squares.size.tolist() == [[[16, 16]] * 6]
 
 
 @settings(deadline=None, max_examples=50)
@@ -94,16 +94,16 @@ def test_a_missing_neighbour_leaves_the_other_gap_and_a_lonely_vertebra_takes_th
 def test_a_point_goes_to_the_square_and_back_within_a_hundredth_pixel(
     x: float, y: float, side: float, size: int, place: float
 ) -> None:
-    squares = Squares(torch.tensor([[[x, y]]]), torch.tensor([[side]]), size)
+    squares = Crops.squares(torch.tensor([[[x, y]]]), torch.tensor([[side]]), size)
     points = torch.tensor([[[[place, y], [x, place / 2]]]])
-    assert (squares.to_film(squares.to_square(points)) - points).abs().max() < 0.01
+    assert (squares.to_film(squares.to_crop(points)) - points).abs().max() < 0.01
 
 
 def test_a_square_of_its_own_size_is_a_slice_of_the_film_and_black_outside() -> None:
     film = torch.randint(1, 255, (2, 1, 40, 50), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    inside = Squares(torch.tensor([[[20.5, 12.5]]] * 2), torch.full((2, 1), 16.0), 16)
+    inside = Crops.squares(torch.tensor([[[20.5, 12.5]]] * 2), torch.full((2, 1), 16.0), 16)
     torch.testing.assert_close(inside.cut(film)[:, 0], film[:, 0, 5:21, 13:29].float(), atol=1e-3, rtol=0)
-    corner = Squares(torch.tensor([[[-0.5, -0.5]]] * 2), torch.full((2, 1), 8.0), 8).cut(film)[:, 0]
+    corner = Crops.squares(torch.tensor([[[-0.5, -0.5]]] * 2), torch.full((2, 1), 8.0), 8).cut(film)[:, 0]
     assert corner[:, :4].max() < 1e-3
     torch.testing.assert_close(corner[:, 4:, 4:], film[:, 0, :4, :4].float(), atol=1e-3, rtol=0)
 
@@ -112,21 +112,21 @@ def test_what_lies_at_a_film_pixel_lies_at_its_mapped_place_in_the_square() -> N
     x, y = 203.0, 118.0
     rows, columns = torch.meshgrid(torch.arange(240.0), torch.arange(320.0), indexing="ij")
     film = torch.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 50)[None, None]
-    squares = Squares(torch.tensor([[[190.3, 125.8]]]), torch.tensor([[97.0]]), 64)
+    squares = Crops.squares(torch.tensor([[[190.3, 125.8]]]), torch.tensor([[97.0]]), 64)
     cut = squares.cut(film)[0, 0]
     pixels = torch.arange(64.0)
     centroid = torch.stack([cut.sum(0) @ pixels, cut.sum(1) @ pixels]) / cut.sum()
-    expected = squares.to_square(torch.tensor([[[[x, y]]]])).flatten()
+    expected = squares.to_crop(torch.tensor([[[[x, y]]]])).flatten()
     torch.testing.assert_close(centroid, expected, atol=0.01, rtol=0)
 
 
 def test_jitter_stays_within_its_limits() -> None:
-    squares = Squares(torch.zeros(50, 6, 2), torch.full((50, 6), 10.0), 8)
+    squares = Crops.squares(torch.zeros(50, 6, 2), torch.full((50, 6), 10.0), 8)
     moved = squares.jitter(0.1, 0.2)
     assert 0.9 < moved.centre.abs().max() <= 1
-    assert 8 <= moved.side.min() < 8.2
-    assert 11.8 < moved.side.max() <= 12
-    assert squares.jitter(0, 0).side.equal(squares.side)
+    assert 8 <= moved.size.min() < 8.2
+    assert 11.8 < moved.size.max() <= 12
+    assert squares.jitter(0, 0).size.equal(squares.size)
 
 
 def test_known_crops_are_drawn_before_unknown_ones() -> None:
@@ -143,8 +143,8 @@ def test_squares_are_widened_for_landmarks_that_equation_5_would_cut_off_and_for
     wide[:, 20], wide[:, 21] = wide[:, 20] - torch.tensor([30.0, 0.0]), wide[:, 21] + torch.tensor([30.0, 0.0])
     factors = widening(wide, parts(LUMBAR), film=128)
     assert factors[:5].tolist() == [1] * 5
-    squares = squares_round(parts(LUMBAR).centres(wide), parts(LUMBAR), 64, film=128).scaled(factors)
-    reached = squares.pick((5,)).to_square(wide[:, None, 20:])
+    squares = part_crops(parts(LUMBAR).centres(wide), parts(LUMBAR), 64, film=128).scaled(factors)
+    reached = squares.pick((5,)).to_crop(wide[:, None, 20:])
     assert reached.min() == pytest.approx(
         31.5 - 32 / 1.2, abs=1.5
     )  # the outmost but one film in twenty, a fifth to spare
@@ -353,7 +353,7 @@ def test_clahe_gives_opencvs_grey_levels(limit: float, spread: int) -> None:
 
 def test_the_second_stage_reads_the_unprocessed_film() -> None:
     method, batch = _method(LUMBAR), _spine(LUMBAR)
-    squares = Squares(torch.full((2, 1, 2), 63.5), torch.full((2, 1), 32.0), 32)
+    squares = Crops.squares(torch.full((2, 1, 2), 63.5), torch.full((2, 1), 32.0), 32)
     plain = blur(batch.image[:, 0, 48:80, 48:80].float() / 255)
     torch.testing.assert_close(method._cut(batch.image, squares)[:, 0, 3:-3, 3:-3], plain[:, 3:-3, 3:-3])
 
@@ -436,12 +436,12 @@ def test_l5_and_s1_are_never_hidden_and_the_second_stage_hides_nothing(monkeypat
 
 def test_parts_are_vertebrae_and_smaller_groups_with_networks_of_their_own() -> None:
     lumbar, neck = parts(LUMBAR), parts(NECK)
-    assert [kind.parts for kind in lumbar.kinds] == [(0, 1, 2, 3, 4), (5,)]
+    assert [kind.parts for kind in lumbar.classes] == [(0, 1, 2, 3, 4), (5,)]
     assert lumbar.hosts == (0, 1, 2, 3, 4, 4)
-    assert [kind.plates for kind in lumbar.kinds] == [((0, 1), (2, 3)), ((0, 1),)]
-    assert [kind.parts for kind in neck.kinds] == [(1, 2, 3), (0,), (4,)]
+    assert [kind.plates for kind in lumbar.classes] == [((0, 1), (2, 3)), ((0, 1),)]
+    assert [kind.parts for kind in neck.classes] == [(1, 2, 3), (0,), (4,)]
     assert (neck.hosts, neck.chained) == ((0, 0, 1, 2, 2), 4)
-    assert len(parts(SPINE).kinds) == 1
+    assert len(parts(SPINE).classes) == 1
 
 
 def test_a_frame_is_the_body_between_the_end_plates_or_the_bounding_box() -> None:
@@ -504,7 +504,7 @@ def test_true_maps_give_the_true_points_back(
     found = method.find_centres(batch)
     torch.testing.assert_close(found, centres, atol=0.2, rtol=0)
     squares = method._squares(found)
-    true = [squares.pick(kind.parts).to_square(batch.points[:, kind.landmarks]) for kind in method.parts.kinds]
+    true = [squares.pick(kind.parts).to_crop(batch.points[:, kind.landmarks]) for kind in method.parts.classes]
     method.mnets = nn.ModuleList(_Truth(points.flatten(0, 1), 3) for points in true)
     prediction = method.predict(batch)
     torch.testing.assert_close(prediction.points, batch.points, atol=0.2, rtol=0)
@@ -529,7 +529,7 @@ def test_centre_maps_and_inner_map_are_pulled_to_the_gaussians_of_equation_1() -
 
 def test_landmark_maps_and_fields_cost_what_equations_6_to_11_say() -> None:
     method = _method(LUMBAR)
-    kind = method.parts.kinds[0]
+    kind = method.parts.classes[0]
     corners = torch.tensor([[[6.2, 7.1], [22.4, 8.3], [5.9, 20.2], [23.3, 21.7]]])
     diagonals = np.hypot(23.3 - 6.2, 21.7 - 7.1), np.hypot(22.4 - 5.9, 20.2 - 8.3)
     rows, columns = np.mgrid[:32, :32]
@@ -595,10 +595,10 @@ def test_each_stage_trains_its_own_networks_and_one_checkpoint_holds_all() -> No
 
 
 def test_points_stay_exact_under_half_precision() -> None:
-    squares = Squares(torch.tensor([[[1500.25, 1033.5]]]), torch.tensor([[301.7]]), 256)
+    squares = Crops.squares(torch.tensor([[[1500.25, 1033.5]]]), torch.tensor([[301.7]]), 256)
     points = torch.tensor([[[[1412.6, 1101.3]]]])
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        back = squares.to_film(squares.to_square(points))
+        back = squares.to_film(squares.to_crop(points))
     assert (back - points).abs().max() < 0.01
 
 

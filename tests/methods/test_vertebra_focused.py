@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from datamodules.base import Batch, LandmarkSchema
 from datamodules.components.samples import collate
 from methods.components.losses import focal
-from methods.components.structures.group_classes import highest_peaks, kinds, windows
+from methods.components.structures.group_classes import group_classes, highest_peaks, windows
 from methods.vertebra_focused import Combination, Fields, VertebraFocused, _sigma
 
 from .conftest import build, make_samples
@@ -41,8 +41,8 @@ def _spine(method: VertebraFocused, missing: float = 0.0) -> Batch:
 def _perfect(method: VertebraFocused, batch: Batch) -> list[Fields]:
     """Fields that say the truth at every pixel near a centre."""
     fields = []
-    for kind in method.kinds:
-        truth = method._truth(batch, kind)
+    for kind in method.classes:
+        truth = method._targets(batch, kind)
         centre = truth.pixel + truth.offset
         size = truth.heatmap.shape
         offset, corners = torch.zeros(size[0], 2, *size[1:]), torch.zeros(size[0], truth.corners.shape[2], *size[1:])
@@ -76,9 +76,9 @@ def test_perfect_fields_give_the_true_points_back(schema: LandmarkSchema, monkey
 
 
 def test_a_class_follows_from_the_size_of_groups() -> None:
-    assert [len(kind) for kind in kinds(AASCE)] == [17]
-    assert kinds(UNGROUPED) == (((0,),), ((1,),), ((2,),))
-    assert kinds(MIXED) == (((0, 1), (2, 3)), ((4,),))
+    assert [len(kind) for kind in group_classes(AASCE)] == [17]
+    assert group_classes(UNGROUPED) == (((0,),), ((1,),), ((2,),))
+    assert group_classes(MIXED) == (((0, 1), (2, 3)), ((4,),))
 
 
 def test_a_schema_of_single_points_has_no_corner_head() -> None:
@@ -130,7 +130,7 @@ def test_an_incomplete_vertebra_counts_neither_as_centre_nor_as_background(schem
     method = _method(schema)
     batch = _spine(method)
     batch.points[0, 0] = torch.nan
-    truth = method._truth(batch, method.kinds[0])
+    truth = method._targets(batch, method.classes[0])
     assert truth.positive[0].tolist() == [False, True, True]
     assert not truth.counted[0].all()
     assert truth.counted[0, truth.pixel[0, 1, 1], truth.pixel[0, 1, 0]]
@@ -141,7 +141,7 @@ def test_a_centre_off_the_film_is_background(schema: LandmarkSchema) -> None:
     method = _method(schema)
     batch = _spine(method)
     batch.points[0, :4] -= 300
-    truth = method._truth(batch, method.kinds[0])
+    truth = method._targets(batch, method.classes[0])
     assert truth.positive[0].tolist() == [False, True, True]
     assert truth.counted[0].all()
 

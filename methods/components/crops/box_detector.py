@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample, interpolate
 
-from methods.components.crops.boxes import Boxes
+from methods.components.crops.crops import Crops
 from methods.components.heatmap import decode, gaussian
 from methods.components.images.intensity import imagenet
 from methods.components.losses import l1, spatial_kl
@@ -34,7 +34,7 @@ class BoxDetector(nn.Module):
         self.network = UNetwork(structures + 2, width, dropout=0.0)
         self.register_buffer("size", torch.ones(structures, 2))
 
-    def fit(self, boxes: Boxes) -> None:
+    def fit(self, boxes: Crops) -> None:
         """Learn the mean size of every structure from the training films' boxes."""
         self.size.copy_(boxes.size.mean(dim=0))
 
@@ -46,7 +46,7 @@ class BoxDetector(nn.Module):
         return cast("Tensor", maps[:, :-2]), cast("Tensor", maps[:, -2:])
 
     def loss(
-        self, film: UInt8[Tensor, "batch 1 height width"], truth: Boxes, known: Bool[Tensor, "batch box"]
+        self, film: UInt8[Tensor, "batch 1 height width"], truth: Crops, known: Bool[Tensor, "batch box"]
     ) -> Float[Tensor, ""]:
         """Divergence of the centres from Gaussians, and L1 of the logarithms of sizes at the true centres."""
         logits, sizes = self(film)
@@ -54,12 +54,12 @@ class BoxDetector(nn.Module):
         wanted = (truth.size / self.size).log()
         return spatial_kl(logits, target, known) + l1(self._read(sizes, truth.centre, film), wanted, known)
 
-    def predict(self, film: UInt8[Tensor, "batch 1 height width"]) -> Boxes:
+    def predict(self, film: UInt8[Tensor, "batch 1 height width"]) -> Crops:
         """Return one box per structure, in film pixels."""
         logits, sizes = self(film)
         heatmap = (logits - logits.amax(dim=(-2, -1), keepdim=True)).exp()
         centre = decode(heatmap, "quadratic", self.stride, self.sigma)
-        return Boxes(centre, self.size * self._read(sizes, centre, film).clamp(-1, 1).exp())
+        return Crops(centre, self.size * self._read(sizes, centre, film).clamp(-1, 1).exp())
 
     def _read(self, sizes: Tensor, centre: Float[Tensor, "batch box 2"], film: Tensor) -> Float[Tensor, "batch box 2"]:
         limit = centre.new_tensor([film.shape[-1], film.shape[-2]])

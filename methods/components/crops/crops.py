@@ -1,125 +1,168 @@
-"""Squares round vertebrae, cut from a film's own pixels on the device, and the way back (An et al. 2022, Eq. 5)."""
+"""Upright crops of films, cut on the device, and the way between their pixels and the film's."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
-from torch.nn.functional import grid_sample, pad
+from torch.nn.functional import grid_sample
 
 from methods.components.structures.vertebrae import Parts
+from metrics.centre_distance import crop_sides
 
 TYPICAL: Final = 1 / 8
-"""Of a film's side: that of a square where nothing tells the spacing; a tenth of it is the least."""
+"""Of a film's side: that of a crop where nothing tells the spacing; a tenth of it is the least."""
 COVERED: Final = 0.95
 SPARE: Final = 1.2
 
 
-def vertebra_sides(centres: Float[Tensor, "batch vertebra 2"]) -> Float[Tensor, "batch vertebra"]:
-    """Return the side of each vertebra's square: 3/2 of the mean height to its neighbours above and below (Eq. 5).
-
-    The first and the last have one neighbour. A gap with a missing (NaN) end is left out; a vertebra without any gap
-    takes the mean side of its film, and NaN where there is none.
-
-    Example:
-        >>> vertebra_sides(torch.tensor([[[5.0, 0.0], [9.0, 10.0], [7.0, 30.0]]]))
-        tensor([[15.0000, 22.5000, 30.0000]])
-    """
-    gaps = centres[..., 1].diff(dim=1).abs()
-    both = torch.stack([pad(gaps, (1, 0), value=torch.nan), pad(gaps, (0, 1), value=torch.nan)])
-    sides = 1.5 * both.nanmean(dim=0)
-    return torch.where(sides.isnan(), sides.nanmean(dim=1, keepdim=True), sides)
-
-
-class Squares(NamedTuple):
-    """Upright squares of a film, each to be seen at `size` x `size` pixels.
+class Crops(NamedTuple):
+    """Upright rectangles of films.
 
     Coordinates are mapped without matrix products, which half precision would round to several pixels.
 
     Attributes:
         centre: (x, y) in film pixels.
-        side: In film pixels.
-        size: Pixels of the cut square's side.
+        size: (width, height) in film pixels.
+        pixels: (height, width) of the grid that the crops' own coordinates count in, pixel centres at integers. In the
+            default of a single pixel they run from -.5 to .5: fractions of the sides, counted from the centre.
     """
 
-    centre: Float[Tensor, "batch part 2"]
-    side: Float[Tensor, "batch part"]
-    size: int
+    centre: Float[Tensor, "batch crop 2"]
+    size: Float[Tensor, "batch crop 2"]
+    pixels: tuple[int, int] = (1, 1)
+
+    @classmethod
+    def whole(cls, film: Num[Tensor, "batch channel height width"]) -> Crops:
+        """Return one crop per film: all of it, from the outer edges of its pixels."""
+        size = torch.tensor([film.shape[-1], film.shape[-2]], device=film.device, dtype=torch.float32)
+        size = size.expand(len(film), 1, 2)
+        return cls((size - 1) / 2, size)
+
+    @classmethod
+    def between(cls, low: Float[Tensor, "batch crop 2"], high: Float[Tensor, "batch crop 2"]) -> Crops:
+        """Return the crops between two opposite corners."""
+        return cls((low + high) / 2, high - low)
+
+    @classmethod
+    def squares(cls, centre: Float[Tensor, "batch crop 2"], side: Float[Tensor, "batch crop"], pixels: int) -> Crops:
+        """Return squares of `pixels` x `pixels`; `side` is in film pixels."""
+        return cls(centre, side[..., None].expand_as(centre), (pixels, pixels))
 
     @property
-    def scale(self) -> Float[Tensor, "batch part"]:
-        """Film pixels per pixel of the square."""
-        return self.side / self.size
+    def scale(self) -> Float[Tensor, "batch crop 2"]:
+        """Film pixels per crop pixel, in x and y."""
+        return self.size / self.size.new_tensor(self.pixels[::-1])
 
-    def pick(self, parts: tuple[int, ...]) -> Squares:
-        """Return the squares of some parts."""
-        own = list(parts)
-        return Squares(self.centre[:, own], self.side[:, own], self.size)
+    def pick(self, crops: Sequence[int]) -> Crops:
+        """Return some of the crops, in this order, as often as they are named."""
+        return self._replace(centre=self.centre[:, list(crops)], size=self.size[:, list(crops)])
 
-    def to_film(self, points: Float[Tensor, "batch part point 2"]) -> Float[Tensor, "batch part point 2"]:
-        """Map pixels of the squares to film pixels."""
-        return self.centre[:, :, None] + (points - (self.size - 1) / 2) * self.scale[..., None, None]
+    def widen(self, before: Tensor | float, behind: Tensor | float) -> Crops:
+        """Widen each crop by shares of its sides, `before` at the left and top, `behind` at the right and bottom."""
+        return Crops.between(self.centre - (0.5 + before) * self.size, self.centre + (0.5 + behind) * self.size)
 
-    def to_square(self, points: Float[Tensor, "batch part point 2"]) -> Float[Tensor, "batch part point 2"]:
-        """Map film pixels to pixels of the squares."""
-        return (points - self.centre[:, :, None]) / self.scale[..., None, None] + (self.size - 1) / 2
+    def scaled(self, factor: Float[Tensor, " crop"]) -> Crops:
+        """Return the crops with their sides times a factor for each crop."""
+        return self._replace(size=self.size * factor[:, None])
 
-    def scaled(self, factor: Float[Tensor, " part"]) -> Squares:
-        """Return the squares with their sides times a factor for each part."""
-        return Squares(self.centre, self.side * factor, self.size)
+    def jitter(self, shift: float, zoom: float) -> Crops:
+        """Move each crop by up to `shift` of its sides in x and y, and scale it by 1 - `zoom` to 1 + `zoom`."""
+        move = shift * (2 * torch.rand_like(self.centre) - 1) * self.size
+        factor = 1 + zoom * (2 * torch.rand_like(self.centre[..., 0]) - 1)
+        return self._replace(centre=self.centre + move, size=self.size * factor[..., None])
 
-    def jitter(self, shift: float, zoom: float) -> Squares:
-        """Move each square by up to `shift` of its side in x and y, and scale it by 1 - `zoom` to 1 + `zoom`."""
-        move = shift * (2 * torch.rand_like(self.centre) - 1) * self.side[..., None]
-        return Squares(self.centre + move, self.side * (1 + zoom * (2 * torch.rand_like(self.side) - 1)), self.size)
+    def to_film(self, points: Float[Tensor, "batch crop *point 2"]) -> Float[Tensor, "batch crop *point 2"]:
+        """Map crop pixels to film pixels.
 
-    def cut(self, film: Num[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch part size size"]:
-        """Read the squares from the films, bilinearly, black outside."""
-        pixels = torch.arange(self.size, device=film.device, dtype=self.centre.dtype)
-        y, x = torch.meshgrid(pixels, pixels, indexing="ij")
-        square = torch.stack([x, y], dim=-1).flatten(0, 1).expand(*self.side.shape, -1, 2)
+        Example:
+            >>> crops = Crops(torch.tensor([[[4.5, 9.5]]]), torch.tensor([[[10.0, 20.0]]]))
+            >>> crops.to_film(torch.tensor([[[-0.5, 0.5]]]))
+            tensor([[[-0.5000, 19.5000]]])
+        """
+        centre, scale, middle = self._frame(points)
+        return centre + (points - middle) * scale
+
+    def to_crop(self, points: Float[Tensor, "batch crop *point 2"]) -> Float[Tensor, "batch crop *point 2"]:
+        """Map film pixels to crop pixels."""
+        centre, scale, middle = self._frame(points)
+        return (points - centre) / scale + middle
+
+    def cut(
+        self, film: Num[Tensor, "batch 1 height width"], size: tuple[int, int] | None = None
+    ) -> Float[Tensor, "batch crop h w"]:
+        """Read the crops from the films at `size` (height, width), or at `pixels`: bilinearly, black outside."""
+        height, width = size or self.pixels
+        down, across = (
+            (torch.arange(read, device=film.device, dtype=self.centre.dtype) + 0.5) / read * own - 0.5
+            for read, own in zip((height, width), self.pixels, strict=True)
+        )
+        y, x = torch.meshgrid(down, across, indexing="ij")
+        places = torch.stack([x, y], dim=-1).flatten(0, 1).expand(*self.centre.shape[:2], -1, 2)
         limit = self.centre.new_tensor([film.shape[-1], film.shape[-2]])
-        grid = (2 * self.to_film(square) + 1) / limit - 1
+        grid = (2 * self.to_film(places) + 1) / limit - 1
         cut = grid_sample(film.to(grid.dtype), grid, padding_mode="zeros", align_corners=False)
-        return cut.view(*self.side.shape, self.size, self.size)
+        return cut[:, 0].view(*self.centre.shape[:2], height, width)
+
+    def _frame(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return centre, scale and the centre's crop pixel, with a dimension for points where the points have one."""
+        middle = (self.centre.new_tensor(self.pixels[::-1]) - 1) / 2
+        if points.ndim == self.centre.ndim:
+            return self.centre, self.scale, middle
+        return self.centre[:, :, None], self.scale[:, :, None], middle
 
 
-def squares_round(centres: Float[Tensor, "batch part 2"], parts: Parts, size: int, film: int) -> Squares:
-    """Return the square of every part: a vertebra's by Eq. 5, another part's with the side of the vertebra before it.
+def vertebra_sides(centres: Float[Tensor, "batch vertebra 2"]) -> Float[Tensor, "batch vertebra"]:
+    """Return the side of each vertebra's square crop (An et al. 2022, Eq. 5, see `crop_sides`).
+
+    A vertebra without a known neighbour takes the mean side of its film, and NaN where there is none.
+
+    Example:
+        >>> vertebra_sides(torch.tensor([[[5.0, 0.0], [9.0, 10.0], [7.0, 30.0]]]))
+        tensor([[15.0000, 22.5000, 30.0000]])
+    """
+    sides = crop_sides(centres, centres.shape[1])
+    return torch.where(sides.isnan(), sides.nanmean(dim=1, keepdim=True), sides)
+
+
+def part_crops(centres: Float[Tensor, "batch part 2"], parts: Parts, pixels: int, film: int) -> Crops:
+    """Return the square crop of every part: a vertebra's by Eq. 5, another part's with the vertebra's before it.
 
     Args:
-        centres: (x, y) in pixels of the film. A missing (NaN) centre has its square in the middle of the film.
+        centres: (x, y) in pixels of the film. A missing (NaN) centre has its crop in the middle of the film.
         parts: The schema's parts.
-        size: Pixels of the cut squares' side.
+        pixels: Of a crop's side.
         film: Side of the (padded) film.
     """
     sides = vertebra_sides(centres[:, list(parts.vertebrae)])[:, list(parts.hosts)]
     sides = sides.nan_to_num(TYPICAL * film).clamp(min=TYPICAL * film / 10)
-    return Squares(centres.nan_to_num((film - 1) / 2), sides, size)
+    return Crops.squares(centres.nan_to_num((film - 1) / 2), sides, pixels)
 
 
 def widening(points: Float[Tensor, "film landmark 2"], parts: Parts, film: int) -> Float[Tensor, " part"]:
-    """Say how much larger than Eq. 5's the squares of each part must be: 1 where these hold its landmarks.
+    """Return how much larger than Eq. 5's the crops of each part must be: 1 where these hold its landmarks.
 
     Eq. 5 is made for lateral views; a vertebra seen from the front is wider than 3/2 of its spacing, and so is one with
-    its spinous process. Where more than one complete part of a kind in twenty reaches out of its square, its kind's
-    squares are made large enough for all but that one, with a fifth to spare.
+    its spinous process. Where more than one complete part of a class in twenty reaches out of its crop, the crops of
+    this class are made large enough for all but that one, with a fifth to spare.
 
     Args:
         points: Of training films, in their pixels.
         parts: The schema's parts.
         film: Side of the (padded) films.
     """
-    squares, factors = squares_round(parts.centres(points), parts, size=1, film=film), torch.ones(len(parts.members))
-    for kind in parts.kinds:
-        own = squares.pick(kind.parts)
-        outmost = (points[:, kind.landmarks] - own.centre[:, :, None]).abs().amax(dim=(2, 3)) / own.side * 2
+    crops, factors = part_crops(parts.centres(points), parts, pixels=1, film=film), torch.ones(len(parts.members))
+    for alike in parts.classes:
+        own = crops.pick(alike.parts)
+        offsets = (points[:, alike.landmarks] - own.centre[:, :, None]).abs()
+        outmost = offsets.amax(dim=(2, 3)) / own.size[..., 0] * 2
         known = outmost[outmost.isfinite()]
         reach = known.quantile(COVERED) if len(known) else torch.ones(())
         if reach > 1:
-            factors[list(kind.parts)] = SPARE * reach
+            factors[list(alike.parts)] = SPARE * reach
     return factors
 
 

@@ -37,7 +37,7 @@ class TruncatedMobileNet(nn.Module):
         return features.mean(dim=(-2, -1)).float()
 
 
-class Regressor(nn.Module):
+class CascadeStage(nn.Module):
     """One stage: encodes the region round each point and regresses, from all of them, components of the offsets."""
 
     def __init__(self, encoder: TruncatedMobileNet, points: int, components: int) -> None:
@@ -91,7 +91,7 @@ class Cascade(nn.Module):
         super().__init__()
         self.unit, self.region = float(frame[0]), region
         self.stages = nn.ModuleList(
-            Regressor(TruncatedMobileNet(backbone_name, stem_kernel), points, components) for _ in range(depth)
+            CascadeStage(TruncatedMobileNet(backbone_name, stem_kernel), points, components) for _ in range(depth)
         )
         centre = torch.tensor([(frame[1] - 1) / 2, (frame[0] - 1) / 2])
         self.register_buffer("centre", centre.expand(points, 2).clone(), persistent=False)
@@ -103,7 +103,7 @@ class Cascade(nn.Module):
         """Return the shape after `depth` stages, after all by default, from the start shape moved by `shift` pixels."""
         shape = (self.start + shift).expand(len(frames), -1, -1)
         for stage in self.stages[:depth]:
-            shape = self._moved(frames, shape, cast(Regressor, stage))
+            shape = self._moved(frames, shape, cast(CascadeStage, stage))
         return shape
 
     @torch.no_grad()
@@ -121,7 +121,7 @@ class Cascade(nn.Module):
         A missing point, NaN in `truth`, is taken to be where the regressed components put it: it costs nothing and
         pulls at nothing. With every point there, this is the paper's loss. Shapes without any point are left out.
         """
-        stage = cast(Regressor, self.stages[n])
+        stage = cast(CascadeStage, self.stages[n])
         known = truth.isfinite().all(dim=-1)
         seen = known.any(dim=-1)
         moved = self._moved(frames, self.frozen(frames, n), stage)
@@ -139,9 +139,9 @@ class Cascade(nn.Module):
         if n == 0:
             self.start.copy_(mean_shape(truths, self.centre))
             shapes = self.start
-        cast(Regressor, self.stages[n]).offsets.fit((truths - shapes) / self.unit)
+        cast(CascadeStage, self.stages[n]).offsets.fit((truths - shapes) / self.unit)
 
-    def _moved(self, frames: Tensor, shape: Tensor, stage: Regressor) -> Float[Tensor, "batch point 2"]:
+    def _moved(self, frames: Tensor, shape: Tensor, stage: CascadeStage) -> Float[Tensor, "batch point 2"]:
         """Update a shape by one stage (Eq. 9 to 11)."""
         components: Tensor = stage(cut(frames, shape, *self.region))
         with torch.autocast(shape.device.type, enabled=False):

@@ -11,17 +11,17 @@ from torch.nn.functional import max_pool2d
 
 from methods.base import LandmarkSchema, Sample
 
-Kind = tuple[tuple[int, ...], ...]
+GroupClass = tuple[tuple[int, ...], ...]
 """The structures that look alike, in anatomical order, each as the positions of its landmarks, one per slot."""
 
 
-def kinds(schema: LandmarkSchema) -> tuple[Kind, ...]:
+def group_classes(schema: LandmarkSchema) -> tuple[GroupClass, ...]:
     """Sort a schema's groups into kinds: groups of one size are one kind, a landmark of no group is a kind of its own.
 
     A group that shares a landmark with an earlier one is left out, as far as its other landmarks stand alone.
 
     Example:
-        >>> kinds(LandmarkSchema(("a1", "a2", "b1", "b2", "tip"), {"a": ("a1", "a2"), "b": ("b1", "b2")}))
+        >>> group_classes(LandmarkSchema(("a1", "a2", "b1", "b2", "tip"), {"a": ("a1", "a2"), "b": ("b1", "b2")}))
         (((0, 1), (2, 3)), ((4,),))
     """
     by_size: dict[int, list[tuple[int, ...]]] = {}
@@ -34,7 +34,7 @@ def kinds(schema: LandmarkSchema) -> tuple[Kind, ...]:
     return (*(tuple(groups) for groups in by_size.values()), *single)
 
 
-def mean_axes(found: Sequence[Kind], train: Sequence[Sample]) -> Float[Tensor, "kind 2"]:
+def mean_axes(found: Sequence[GroupClass], train: Sequence[Sample]) -> Float[Tensor, "kind 2"]:
     """Return, for each kind, the mean vector from its first to its last structure; downwards where there is none."""
     shape = torch.stack([sample.points for sample in train]).nanmean(dim=0)
     ends = torch.stack([shape[list(kind[-1])].nanmean(dim=0) - shape[list(kind[0])].nanmean(dim=0) for kind in found])
@@ -43,7 +43,7 @@ def mean_axes(found: Sequence[Kind], train: Sequence[Sample]) -> Float[Tensor, "
     return ends
 
 
-def mean_structure(kind: Kind, train: Sequence[Sample]) -> Float[Tensor, "slot 2"]:
+def mean_structure(kind: GroupClass, train: Sequence[Sample]) -> Float[Tensor, "slot 2"]:
     """Return the mean offsets of a kind's slots from the centre of their structure, over all structures and films.
 
     A structure with a missing landmark does not count; where there is no other, all offsets are zero.

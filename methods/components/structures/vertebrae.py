@@ -9,12 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from methods.base import LandmarkSchema
-from methods.components.structures.group_classes import kinds
+from methods.components.structures.group_classes import group_classes
 
 Pair = tuple[int, int]
 
 
-class PartKind(NamedTuple):
+class PartClass(NamedTuple):
     """Parts that look alike.
 
     Attributes:
@@ -38,19 +38,19 @@ class Parts(NamedTuple):
 
     Attributes:
         members: The landmarks of each part.
-        kinds: Parts of one size, the vertebrae (the kind with the most parts) first.
+        classes: Parts of one size, the vertebrae (the class with the most parts) first.
         hosts: For each part, the vertebra, counted among these, whose spacing stands for its own: itself, or else the
             one before it, or else the first.
     """
 
     members: tuple[tuple[int, ...], ...]
-    kinds: tuple[PartKind, ...]
+    classes: tuple[PartClass, ...]
     hosts: tuple[int, ...]
 
     @property
     def vertebrae(self) -> tuple[int, ...]:
         """The positions of the vertebrae among the parts."""
-        return self.kinds[0].parts
+        return self.classes[0].parts
 
     @property
     def chained(self) -> int:
@@ -69,10 +69,10 @@ def parts(schema: LandmarkSchema) -> Parts:
         >>> names = ("L4-l", "L4-r", "L5-l", "L5-r", "S1")
         >>> groups = {"L4": names[:2], "L5": names[2:4], "S1": names[4:]}
         >>> found = parts(LandmarkSchema(names, groups, flips=((names[0], names[1]),)))
-        >>> found.members, [kind.parts for kind in found.kinds], found.hosts, found.kinds[0].plates
+        >>> found.members, [kind.parts for kind in found.classes], found.hosts, found.classes[0].plates
         (((0, 1), (2, 3), (4,)), [(0, 1), (2,)], (0, 1, 1), ((0, 1),))
     """
-    found = sorted(kinds(schema), key=lambda kind: (len(kind), len(kind[0])), reverse=True)
+    found = sorted(group_classes(schema), key=lambda kind: (len(kind), len(kind[0])), reverse=True)
     order = list(schema.group_index.values())
     members = sorted(
         (own for kind in found for own in kind),
@@ -80,7 +80,7 @@ def parts(schema: LandmarkSchema) -> Parts:
     )
     flips = schema.flip_index
     sorted_kinds = tuple(
-        PartKind(
+        PartClass(
             tuple(sorted(map(members.index, kind))), tuple(sorted(kind, key=members.index)), _plates(kind[0], flips)
         )
         for kind in found
