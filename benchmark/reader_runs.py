@@ -97,4 +97,4 @@ def _write(name: str, data: LandmarkDataModule, reader: str, marked: Mapping[str
 def _refuse_gaps(data: LandmarkDataModule, reader: str, case: str, marked: Mapping[str, Case]) -> None:
     there = case in marked and np.isfinite(marked[case].points).all(axis=1)
     if not np.all(there | ~data.inventory.cases[case].visible):
-        raise DataError(f"{data.place}: the {reader} reader did not mark all of {case}; complete the labels.")
+        raise DataError(f"{data.folder}: the {reader} reader did not mark all of {case}; complete the labels.")

@@ -153,10 +153,10 @@ class LandmarkDataModule(LightningDataModule, ABC):
         Raises:
             DataError: There is no such protocol.
         """
-        found = {protocol.name: protocol for protocol in cls.protocols}
-        if name and name not in found:
-            raise DataError(f"there is no protocol {name!r}; choose one of {', '.join(found)}.")
-        return found[name] if name else cls.protocols[0]
+        by_name = {protocol.name: protocol for protocol in cls.protocols}
+        if name and name not in by_name:
+            raise DataError(f"there is no protocol {name!r}; choose one of {', '.join(by_name)}.")
+        return by_name[name] if name else cls.protocols[0]
 
     @classmethod
     def patient_of(cls, case: str) -> str:
@@ -180,7 +180,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
         return {case: first[present[case].patient] for case in cases} if self.patient_rule else {}
 
     @property
-    def place(self) -> str:
+    def folder(self) -> str:
         """What messages call the folder."""
         return str(self.root)
 
@@ -205,7 +205,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
         if inventory.missing and not self.allow_missing:
             count = "a file" if len(inventory.missing) == 1 else f"{len(inventory.missing)} files"
             raise DataError(
-                f"{self.place} lacks {count} ({_and_more(inventory.missing, 5)}); complete the "
+                f"{self.folder} lacks {count} ({_and_more(inventory.missing, 5)}); complete the "
                 f"folder or pass --allow-missing to go on without these cases."
             )
         if not inventory.cases:
@@ -215,7 +215,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
     def foreign_folder(self, reason: str) -> DataError:
         """Return the error for a `root` that is not this dataset: what it should be and how to get it."""
         return DataError(
-            f"{self.place} does not hold the dataset {self.title}: {reason}. {self.obtain} Licence: {self.licence}"
+            f"{self.folder} does not hold the dataset {self.title}: {reason}. {self.obtain} Licence: {self.licence}"
         )
 
     def _without_undecodable(self, inventory: Inventory) -> Inventory:
@@ -246,7 +246,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
             raise
         except ValueError as error:  # from scikit-learn
             raise DataError(
-                f"{self.place} holds too few cases for {self.protocol.name} ({error}); complete it or choose another "
+                f"{self.folder} holds too few cases for {self.protocol.name} ({error}); complete it or choose another "
                 f"protocol."
             ) from error
 
@@ -264,7 +264,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
         tests = {name: cases for name, cases in kept.items() if cases}
         train = tuple(case for case in published.train if case in present)
         if not train or not tests:
-            raise DataError(f"{self.place} has no film for the training or test cases of split {self.split_name}.")
+            raise DataError(f"{self.folder} has no film for the training or test cases of split {self.split_name}.")
         return Split(published.name, train, tuple(c for c in published.val if c in present), tests)
 
     @property

@@ -125,7 +125,7 @@ class Private(LandmarkDataModule):
         self._films = PrivateFilms(films, self._shown_film) if self.private else films
 
     @property
-    def place(self) -> str:
+    def folder(self) -> str:
         """The folder, or the name of a private set."""
         return self.card.name if self.private else str(self.root)
 

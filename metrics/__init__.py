@@ -20,7 +20,7 @@ def discover() -> dict[str, type[LandmarkMetric]]:
         TypeError: If a file defines no `LandmarkMetric` or more than one.
         ImportError: If a file cannot be imported.
     """
-    names = sorted(found.name for found in pkgutil.iter_modules(__path__) if not found.ispkg and found.name != "base")
+    names = sorted(file.name for file in pkgutil.iter_modules(__path__) if not file.ispkg and file.name != "base")
     return {name: _only_metric(name) for name in names}
 
 

@@ -85,11 +85,11 @@ def crop_outliers(cases: Cases, groups: Sequence[Sequence[int]]) -> Float[Tensor
     centres = group_centres(cases.points, counted, groups)
     sides = crop_sides(centres, _whole_vertebrae(groups))
     outside = [
-        ((cases.target[:, list(indices)] - centres[:, None, place]).abs() > sides[:, place, None, None] / 2).flatten(1)
-        for place, indices in enumerate(groups)
+        ((cases.target[:, list(indices)] - centres[:, None, group]).abs() > sides[:, group, None, None] / 2).flatten(1)
+        for group, indices in enumerate(groups)
     ]
-    found = torch.cat(outside, dim=-1).any(-1).to(cases.points.dtype)
-    return found.masked_fill(sides.isnan().all(-1), torch.nan)
+    outlier = torch.cat(outside, dim=-1).any(-1).to(cases.points.dtype)
+    return outlier.masked_fill(sides.isnan().all(-1), torch.nan)
 
 
 def no_crops(groups: Sequence[Sequence[int]]) -> str | None:

@@ -103,13 +103,13 @@ def cephalometric_types(values: Float[Tensor, "*case 8"]) -> Int[Tensor, "*case 
         >>> cephalometric_types(torch.tensor([4.0, 80.0, 78.0, 90.0, 81.0, 0.6, 30.0, -1.0]))
         tensor([1, 3, 3, 2, 1, 3, 1, 3])
     """
-    found = []
+    types = []
     for value, measure in zip(values.unbind(-1), MEASURES.values(), strict=True):
         low, high = measure.normal
-        place = (value >= low).long() + (value > high).long()
-        found.append(torch.tensor(measure.types, device=values.device)[place].masked_fill(value.isnan(), 0))
-    found[-1] = found[-1].masked_fill(values[..., -1] == 0, EDGE_TO_EDGE)
-    return torch.stack(found, dim=-1)
+        side = (value >= low).long() + (value > high).long()
+        types.append(torch.tensor(measure.types, device=values.device)[side].masked_fill(value.isnan(), 0))
+    types[-1] = types[-1].masked_fill(values[..., -1] == 0, EDGE_TO_EDGE)
+    return torch.stack(types, dim=-1)
 
 
 class Cephalometry(LandmarkMetric):

@@ -67,8 +67,8 @@ def conformal_quantiles(
     ordered = torch.cat([ordered, scores.new_full((1, scores.shape[1]), torch.inf)])
     counts = scores.isnan().logical_not().sum(0)
     wanted = [[math.ceil((n + 1) * Fraction(str(p))) for p in levels] for n in counts.tolist()]
-    place = torch.tensor(wanted, device=scores.device).clamp(max=len(scores) + 1) - 1
-    return ordered.T.gather(-1, place)
+    position = torch.tensor(wanted, device=scores.device).clamp(max=len(scores) + 1) - 1
+    return ordered.T.gather(-1, position)
 
 
 class Conformal(LandmarkMetric):

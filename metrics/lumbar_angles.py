@@ -85,9 +85,9 @@ class LumbarAngles(LandmarkMetric):
         if reason := super().unsupported(anatomy):
             return reason
         for name in VERTEBRAE:
-            wanted, found = 2 if name == "S1" else CORNERS, len(anatomy.groups.get(name, ()))
-            if found != wanted:
-                return f"The vertebra {name!r} has {found} landmarks in this dataset; {wanted} are needed."
+            wanted, count = 2 if name == "S1" else CORNERS, len(anatomy.groups.get(name, ()))
+            if count != wanted:
+                return f"The vertebra {name!r} has {count} landmarks in this dataset; {wanted} are needed."
         return None
 
     def terms(self, cases: Cases) -> Float[Tensor, "case term"]:

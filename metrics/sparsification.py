@@ -105,7 +105,7 @@ class Sparsification(LandmarkMetric):
 def _mean_of_equals(
     values: Float[Tensor, "*resample value"], keys: Float[Tensor, "*resample value"]
 ) -> Float[Tensor, "*resample value"]:
-    """Replace each value by the mean of those with the same key; equal keys stand side by side."""
+    """Replace each value by the mean of those with the same key; equal keys are adjacent."""
     new = torch.cat([torch.zeros_like(keys[..., :1], dtype=torch.bool), keys[..., 1:] != keys[..., :-1]], dim=-1)
     group = new.cumsum(-1)
     sums = torch.zeros_like(values).scatter_add(-1, group, values)

@@ -98,7 +98,7 @@ def _check(cells: Sequence[Cell], context: Context) -> list[Job]:
         fingerprints[key] = data.fingerprint
         if cell.dataset not in told:
             told.add(cell.dataset)
-            _introduce(cell.dataset, data.place, data.inventory)
+            _introduce(cell.dataset, data.folder, data.inventory)
     return [Job(cell, fingerprints[cell.dataset, cell.protocol, cell.split]) for cell in cells]
 
 

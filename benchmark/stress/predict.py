@@ -145,7 +145,7 @@ def load_method(run: RunRecord, data: LandmarkDataModule, context: Context) -> M
         ValueError: The films are not those of the run, or its checkpoint is not there or of another network.
     """
     if data.fingerprint != run.fingerprint:
-        raise ValueError(f"{data.place} does not hold the films, labels and split of this run; give its own data.")
+        raise ValueError(f"{data.folder} does not hold the films, labels and split of this run; give its own data.")
     path = checkpoint(run)
     if not path.is_file():
         raise ValueError(f"there is no checkpoint {path}; run the cell again with --force.")

@@ -51,7 +51,7 @@ def check(dataset: type[LandmarkDataModule], root: Path | str) -> Report:
             continue
         usable = usable or any(can_run for can_run, _ in states.values())
         protocols += [f"    {name}{words}" for name, (_, words) in states.items()]
-    head = [f"{dataset.title}", f"Folder: {dataset(root).place}"]
+    head = [f"{dataset.title}", f"Folder: {dataset(root).folder}"]
     head += [f"How to get it: {dataset.obtain}", f"Licence: {dataset.licence}"]
     head.append(f"Landmarks: {len(dataset.schema)}; SDR radii: {', '.join(f'{radius:g}' for radius in dataset.radii)}")
     body = [*_contents(inventories), "\nProtocols (the first is the default):", *protocols]

@@ -52,8 +52,8 @@ def write_private(root: Path, films: int, seed: int = 0, height: int = 384) -> N
         points = film.points.reshape(-1, 4, 2)[list(VERTEBRAE.values())].reshape(-1, 2)
         image = f"films/film{index:03d}.dcm"
         spacing = (FILM_MM / height, FILM_MM / height)
-        kind = "MONOCHROME1" if index % 2 else "MONOCHROME2"
-        write_dicom(root / image, film.image, spacing=spacing, photometric=kind, patient=f"P{index // 2}")
+        photometric = "MONOCHROME1" if index % 2 else "MONOCHROME2"
+        write_dicom(root / image, film.image, spacing=spacing, photometric=photometric, patient=f"P{index // 2}")
         part = "test" if index // 2 >= films // 2 * 3 // 4 else "train"
         columns = {"patient": f"P{index // 2}", "set": part, "sex": "FM"[index // 2 % 2]}
         rows.append((Labelled(image, points, film.image.shape), columns))

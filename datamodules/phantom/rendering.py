@@ -29,7 +29,7 @@ Window = tuple[slice, slice]
 Profile = Callable[[Map, Callable[[], Map]], Map]
 
 
-class Film(NamedTuple):
+class PhantomFilm(NamedTuple):
     """One finished radiograph with its exact landmarks.
 
     Attributes:
@@ -79,7 +79,7 @@ def rotation(degrees: float) -> Float[np.ndarray, "2 2"]:
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
-def place(points: Points, centre: Points, *, degrees: float = 0.0, scale: float = 1.0) -> Points:
+def transform(points: Points, centre: Points, *, degrees: float = 0.0, scale: float = 1.0) -> Points:
     """Move a shape given around the origin: scale it, turn it, put its origin at `centre`."""
     return np.asarray(np.asarray(points, dtype=np.float64) * scale @ rotation(degrees).T + np.asarray(centre))
 
@@ -96,7 +96,7 @@ def ellipse(
     angle = np.linspace(0.0, 2 * np.pi, samples, endpoint=False)
     unit = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     unit = np.sign(unit) * np.abs(unit) ** (2.0 / power)
-    return place(unit * np.asarray(semi_axes), np.asarray(centre), degrees=degrees)
+    return transform(unit * np.asarray(semi_axes), np.asarray(centre), degrees=degrees)
 
 
 # --- masks ------------------------------------------------------------------------------------------------------------

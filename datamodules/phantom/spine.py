@@ -12,7 +12,7 @@ import numpy as np
 import scipy.io
 from jaxtyping import Float
 
-from datamodules.phantom.rendering import Film, Points, Radiograph, collimate, ellipse, mark, place, spline
+from datamodules.phantom.rendering import PhantomFilm, Points, Radiograph, collimate, ellipse, mark, spline, transform
 from datamodules.phantom.torso import SIDES, Torso
 
 VERTEBRAE = 17
@@ -22,7 +22,7 @@ _BODY = (25, 29, 31.5, 34.5, 36.5, 37.5, 37.5, 38, 39.5, 41.5, 42.5, 44.5, 47, 4
 _PITCH = (37, 39, 43, 45, 46, 47, 48, 49, 51, 54, 57, 60, 64, 66.5, 67, 67, 64)
 
 
-class Column(NamedTuple):
+class SpineGeometry(NamedTuple):
     """Geometry of one spine, in pixels.
 
     Attributes:
@@ -41,7 +41,7 @@ class Column(NamedTuple):
         return np.asarray(self.corners.mean(axis=1))
 
 
-def spine_film(seed: int, height: int = 512, width: int | None = None) -> Film:
+def spine_film(seed: int, height: int = 512, width: int | None = None) -> PhantomFilm:
     """Make one AP spine film.
 
     Args:
@@ -64,14 +64,14 @@ def spine_film(seed: int, height: int = 512, width: int | None = None) -> Film:
     if rng.random() < 0.12:
         _stitch(radiograph)
     inverted = bool(rng.random() < 0.1)
-    return Film(_develop(radiograph, inverted), column.corners.reshape(-1, 2), inverted)
+    return PhantomFilm(_develop(radiograph, inverted), column.corners.reshape(-1, 2), inverted)
 
 
 # --- geometry ---------------------------------------------------------------------------------------------------------
 
 
-def make_column(rng: np.random.Generator, height: int, width: int) -> Column:
-    """Draw a spine: size, place and scoliosis; a curve too wide for the film is flattened until it fits."""
+def make_column(rng: np.random.Generator, height: int, width: int) -> SpineGeometry:
+    """Draw a spine: size, position and scoliosis; a curve too wide for the film is flattened until it fits."""
     sizes = np.array([_BODY, _PITCH, _WIDTH]) / 1000 * (1 + rng.normal(0, 0.02, (3, VERTEBRAE)))
     sizes[2] *= rng.uniform(0.88, 1.12)
     sizes[0] *= rng.uniform(0.92, 1.04)
@@ -87,7 +87,7 @@ def make_column(rng: np.random.Generator, height: int, width: int) -> Column:
         if corners[..., 0].min() > 0.03 * width and corners[..., 0].max() < 0.97 * width:
             break
     twist = -np.gradient(np.gradient(corners.mean(axis=1)[:, 0])) / height * 4000
-    return Column(corners, tilt, np.clip(twist, -25, 25))
+    return SpineGeometry(corners, tilt, np.clip(twist, -25, 25))
 
 
 def _scoliosis(rng: np.random.Generator, samples: int = 341) -> Float[np.ndarray, " samples"]:
@@ -132,7 +132,7 @@ def _stack(
 # --- drawing ----------------------------------------------------------------------------------------------------------
 
 
-def draw_column(film: Radiograph, column: Column) -> None:
+def draw_column(film: Radiograph, column: SpineGeometry) -> None:
     """Draw the 17 vertebrae and three of the neck; bodies first, then the arches that overlap them on a film."""
     dense, soft = float(film.rng.uniform(0.5, 1.4)), film.rng.uniform(0.0, 0.8) * film.unit
     for part in (_neck(column), column):
@@ -148,12 +148,13 @@ def draw_column(film: Radiograph, column: Column) -> None:
     film.add_tube(path, muscle, medulla=depth, texture=0.0, soft=2.2 * film.unit)
 
 
-def _neck(column: Column) -> Column:
+def _neck(column: SpineGeometry) -> SpineGeometry:
     """C5-C7 above the first vertebra; they look like it, so where to start counting has to be learnt."""
     first = column.corners[0]
     up = (first[:2].mean(axis=0) - column.corners[1, :2].mean(axis=0)) * 0.95
-    corners = np.stack([place(first - first.mean(axis=0), first.mean(axis=0) + k * up, scale=0.9) for k in (3, 2, 1)])
-    return Column(corners, np.repeat(column.tilt[:1], 3), np.zeros(3))
+    centre = first.mean(axis=0)
+    corners = np.stack([transform(first - centre, centre + k * up, scale=0.9) for k in (3, 2, 1)])
+    return SpineGeometry(corners, np.repeat(column.tilt[:1], 3), np.zeros(3))
 
 
 def body_outline(corners: Float[np.ndarray, "4 2"]) -> Points:
@@ -184,7 +185,7 @@ def _add_body(film: Radiograph, corners: Float[np.ndarray, "4 2"], dense: float,
         film.add_line(curve, 0.1 * dense, thickness=1.3 * unit, soft=0.5 * unit)
 
 
-def _add_arch(film: Radiograph, column: Column, index: int, dense: float) -> None:
+def _add_arch(film: Radiograph, column: SpineGeometry, index: int, dense: float) -> None:
     """Pedicles, laminae, transverse and spinous process of one vertebra, moved sideways by its axial rotation."""
     unit, rng, corners = film.unit, film.rng, column.corners[index]
     wide = float(np.linalg.norm(corners[1] - corners[0]))
@@ -196,15 +197,15 @@ def _add_arch(film: Radiograph, column: Column, index: int, dense: float) -> Non
         out = side * (0.33 - 0.02 * lumbar) + 0.35 * turn
         pedicle = ellipse((out * wide, -0.14 * tall), (0.1 * wide * (1 - 0.5 * side * turn), 0.23 * tall))
         ring = {"cortex": 0.2 * dense, "medulla": 0.02, "rim": unit}
-        film.add_bone(place(pedicle, **frame), **ring, soft=0.35 * unit)
+        film.add_bone(transform(pedicle, **frame), **ring, soft=0.35 * unit)
         length = 0.62 + 0.22 * lumbar if index > 11 or index < 3 else 0.56
         process = np.array([(0.38 * side, -0.12), (0.5 * side, -0.13), (length * side, -0.2 + rng.normal(0, 0.04))])
         radius = np.array([0.13, 0.1, 0.07]) * tall
         bone = {"cortex": 0.07 * dense, "medulla": 0.06 * dense, "rim": unit}
-        film.add_tube(place(process * (wide, tall), **frame), radius, **bone, soft=0.5 * unit)
+        film.add_tube(transform(process * (wide, tall), **frame), radius, **bone, soft=0.5 * unit)
         lamina = np.array([(out, 0.1), (0.14 * side, 0.3), (0.2 * side, 0.62)])
         film.add_tube(
-            place(lamina * (wide, tall), **frame),
+            transform(lamina * (wide, tall), **frame),
             0.08 * wide,
             cortex=0.09 * dense,
             medulla=0.03,
@@ -212,10 +213,10 @@ def _add_arch(film: Radiograph, column: Column, index: int, dense: float) -> Non
             soft=0.7 * unit,
         )
     spinous = ellipse((-0.3 * turn * wide, 0.42 * tall), (0.07 * wide, (0.32 - 0.06 * lumbar) * tall), power=1.6)
-    film.add_bone(place(spinous, **frame), cortex=0.2 * dense, medulla=0.05, rim=unit, soft=0.35 * unit)
+    film.add_bone(transform(spinous, **frame), cortex=0.2 * dense, medulla=0.05, rim=unit, soft=0.35 * unit)
 
 
-def _add_implant(film: Radiograph, column: Column) -> None:
+def _add_implant(film: Radiograph, column: SpineGeometry) -> None:
     """Two rods with pedicle screws over part of the spine: metal hides the edges behind it."""
     rng, unit = film.rng, film.unit
     first, last = int(rng.integers(1, 6)), int(rng.integers(11, 16))

@@ -20,7 +20,7 @@ from datamodules.phantom.cervical.films import (
     mirror,
 )
 from datamodules.phantom.cervical.lateral import Shape, Vertebra, draw_arch, draw_body, draw_discs, move, stack
-from datamodules.phantom.rendering import Film, Radiograph, ellipse, smooth_noise, spline
+from datamodules.phantom.rendering import PhantomFilm, Radiograph, ellipse, smooth_noise, spline
 
 MARGIN = (0.12, 0.4)
 """Least and most that a crop is wider than its landmarks, on every side, as a share of their extent."""
@@ -89,7 +89,7 @@ def lumbar_lateral(seed: int, height: int = 640) -> Lateral:
     image = expose(film, inverted)
     if facing_left:
         image, vertebrae = np.ascontiguousarray(image[:, ::-1]), mirror(vertebrae, width, MIRRORED_VERTEBRA)
-    return Lateral(Film(finish(image, rng, inverted), vertebrae.reshape(-1, 2), inverted), vertebrae, 1 / scale)
+    return Lateral(PhantomFilm(finish(image, rng, inverted), vertebrae.reshape(-1, 2), inverted), vertebrae, 1 / scale)
 
 
 def _lumbar_column(rng: np.random.Generator, height: int, width: int, scale: float) -> tuple[Vertebra, ...]:

@@ -12,12 +12,12 @@ from jaxtyping import Float, UInt8
 
 from datamodules.phantom.cervical.lateral import Shape, move, stack
 from datamodules.phantom.cervical.neck import Neck, draw_neck
-from datamodules.phantom.rendering import Film, Radiograph, collimate, mark
+from datamodules.phantom.rendering import PhantomFilm, Radiograph, collimate, mark
 
 View = Literal["LC", "LCE", "LCF"]
 VIEWS: tuple[View, ...] = ("LC", "LCE", "LCF")
 MIRRORED = (0, 2, 1, 4, 3, *(4 * v + 5 + k for v in range(6) for k in (1, 0, 3, 2)))
-"""For each of the 29 landmarks the one that takes its place when a film is mirrored."""
+"""For each of the 29 landmarks the one that it becomes when a film is mirrored."""
 MIRRORED_VERTEBRA = (1, 0, 3, 2, 4)
 """The same for the corners and the spinous process of one vertebra."""
 # C2 to C7, T1 to T3 in millimetres: depth, front, back, slope, canal, reach, drop, thickness at root and tip
@@ -52,12 +52,12 @@ class Lateral(NamedTuple):
         spacing: millimetres per pixel.
     """
 
-    film: Film
+    film: PhantomFilm
     vertebrae: Float[np.ndarray, "vertebra 5 2"]
     spacing: float
 
 
-def cervical_film(seed: int, view: View = "LC", height: int = 512, *, patient: int | None = None) -> Film:
+def cervical_film(seed: int, view: View = "LC", height: int = 512, *, patient: int | None = None) -> PhantomFilm:
     """Make one lateral cervical film.
 
     Args:
@@ -86,7 +86,7 @@ def cervical_lateral(seed: int, view: View = "LC", height: int = 512, *, patient
     if facing_left:
         image = np.ascontiguousarray(image[:, ::-1])
         points, vertebrae = mirror(points, width, MIRRORED), mirror(vertebrae, width, MIRRORED_VERTEBRA)
-    return Lateral(Film(finish(image, rng, inverted), points, inverted), vertebrae, 1 / neck.mm)
+    return Lateral(PhantomFilm(finish(image, rng, inverted), points, inverted), vertebrae, 1 / neck.mm)
 
 
 def mirror(points: Float[np.ndarray, "*vertebra landmark 2"], width: int, order: tuple[int, ...]) -> np.ndarray:

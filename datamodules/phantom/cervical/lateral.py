@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from datamodules.phantom.rendering import Points, Radiograph, place, rotation, spline
+from datamodules.phantom.rendering import Points, Radiograph, rotation, spline, transform
 from datamodules.phantom.spine import body_outline
 
 
@@ -60,7 +60,7 @@ class Vertebra(NamedTuple):
 
     def at(self, local: Sequence[tuple[float, float]] | Points) -> Points:
         """Carry points from the vertebra's own frame to the film."""
-        return place(np.asarray(local, dtype=np.float64), self.centre, degrees=self.degrees, scale=self.scale)
+        return transform(np.asarray(local, dtype=np.float64), self.centre, degrees=self.degrees, scale=self.scale)
 
     @property
     def corners(self) -> Float[np.ndarray, "4 2"]:

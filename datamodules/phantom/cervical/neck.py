@@ -14,7 +14,7 @@ from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
 from datamodules.phantom.cervical.lateral import Vertebra, draw_arch, draw_body, draw_discs
-from datamodules.phantom.rendering import Points, Radiograph, ellipse, place, smooth_noise, spline
+from datamodules.phantom.rendering import Points, Radiograph, ellipse, smooth_noise, spline, transform
 from datamodules.phantom.skull import outlines as template
 
 DENS_TIP = np.array([566.0, 1478.0])
@@ -66,7 +66,7 @@ class Neck(NamedTuple):
 
     def head(self, name: str) -> Points:
         """Return a curve of the skull's template on this film."""
-        return place(template.CURVES[name] - DENS_TIP, self.dens, degrees=self.tilt, scale=0.1 * self.mm)
+        return transform(template.CURVES[name] - DENS_TIP, self.dens, degrees=self.tilt, scale=0.1 * self.mm)
 
     def beside(self, offsets: Sequence[tuple[float, float]]) -> Points:
         """Return points beside the column: (level, millimetres before the body's middle); level 0 is C2, 8 is T3.
@@ -79,12 +79,12 @@ class Neck(NamedTuple):
         inner = [v.degrees for v in self.column]
         degrees = np.array([self.tilt * 0.3 + inner[0] * 0.7, *inner, inner[-1]])
         known = np.array([-2, *range(len(inner)), len(inner) + 2])
-        found = []
+        points = []
         for level, before in offsets:
             middle = [np.interp(level, known, centres[:, axis]) for axis in (0, 1)]
             angle = np.deg2rad(np.interp(level, known, degrees))
-            found.append(np.array(middle) + before * self.mm * np.array([np.cos(angle), np.sin(angle)]))
-        return np.array(found)
+            points.append(np.array(middle) + before * self.mm * np.array([np.cos(angle), np.sin(angle)]))
+        return np.array(points)
 
 
 def draw_neck(film: Radiograph, neck: Neck) -> None:
@@ -155,7 +155,7 @@ def _jaw(film: Radiograph, neck: Neck) -> None:
     film.add_bone(outline, cortex=0.26 * bone, medulla=0.18 * bone, rim=14 * u, texture=0.12, soft=3 * u)
     film.add_bone(neck.head("symphysis"), cortex=0.3 * bone, medulla=0.05 * bone, rim=12 * u, texture=0.1, soft=3 * u)
     arch = neck.head("upper_arch")
-    down = place(np.array([[0.0, 1.0]]), np.zeros(2), degrees=neck.tilt)[0]
+    down = transform(np.array([[0.0, 1.0]]), np.zeros(2), degrees=neck.tilt)[0]
     for index in np.linspace(0, 0.82 * len(arch), 6).astype(int):
         for side in (-1, 1):
             crown = arch[index] + side * 48 * u * down

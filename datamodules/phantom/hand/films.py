@@ -19,7 +19,7 @@ import SimpleITK
 from jaxtyping import UInt8
 
 from datamodules.phantom.hand import outlines as template
-from datamodules.phantom.rendering import Film, Map, Points, Radiograph, blur, ellipse, mark, rotation, spline
+from datamodules.phantom.rendering import Map, PhantomFilm, Points, Radiograph, blur, ellipse, mark, rotation, spline
 
 _WRIST_MM = 50.0  # Payer's rule: landmarks 1 and 5 are 50 mm apart; the published files carry it as their spacing
 _FIRST_CASE = 3142
@@ -262,7 +262,7 @@ def _carpals(film: Radiograph, hand: _Hand, rng: np.random.Generator) -> None:
 # --- film -------------------------------------------------------------------------------------------------------------
 
 
-def hand_film(seed: int, height: int = 512) -> Film:
+def hand_film(seed: int, height: int = 512) -> PhantomFilm:
     """Radiograph of a left hand, palm down, with 37 exact landmarks.
 
     Age (stoutness, ossification, growth plates), finger spread, rotation, scale, exposure and film borders vary. The
@@ -284,7 +284,7 @@ def hand_film(seed: int, height: int = 512) -> Film:
     _forearm(film, hand)
     _rays(film, hand)
     film.add_gradient(float(rng.normal(0, 0.06)), float(rng.normal(0, 0.06)))
-    return Film(_expose(film, hand, rng), hand.points, inverted=False)
+    return PhantomFilm(_expose(film, hand, rng), hand.points, inverted=False)
 
 
 def _expose(film: Radiograph, hand: _Hand, rng: np.random.Generator) -> np.ndarray:
@@ -310,7 +310,7 @@ def _expose(film: Radiograph, hand: _Hand, rng: np.random.Generator) -> np.ndarr
 
 
 def _free_corner(hand: _Hand, shape: tuple[int, int], rng: np.random.Generator) -> tuple[float, float]:
-    """A place beside the forearm, on the thumb's side mostly, where technicians put labels."""
+    """A point beside the forearm, on the thumb's side mostly, where technicians put labels."""
     height, width = shape
     right = hand.points[4, 0] + 0.55 * hand.unit
     x = (
@@ -381,7 +381,7 @@ def write_hand(root: Path, films: int, seed: int = 0, height: int = 512) -> None
     _write_folds(root / "cv", cases)
 
 
-def _write_image(path: Path, film: Film) -> None:
+def _write_image(path: Path, film: PhantomFilm) -> None:
     if path.suffix == ".jpg":
         cv2.imwrite(str(path), film.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
         return

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from datamodules.phantom.rendering import Points, place
+from datamodules.phantom.rendering import Points, transform
 
 LEVELS = (*(f"T{i}" for i in range(8, 13)), *(f"L{i}" for i in range(1, 6)))
 FIRST_LUMBAR = LEVELS.index("L1")
@@ -34,7 +34,7 @@ class Condition(NamedTuple):
     """What is wrong with a spine; per vertebra in the order of `LEVELS`.
 
     Attributes:
-        fracture: kind of each vertebra's fracture: `wedge`, `biconcave`, `crush` or empty.
+        fracture: type of each vertebra's fracture: `wedge`, `biconcave`, `crush` or empty.
         disc: height of the disc below as a share of a sound one.
         slip: how far a vertebra has slipped to the front on the one below, as a share of its depth; negative: back.
         transition: whether L5 looks like a part of the sacrum, or S1 like a lumbar vertebra.
@@ -81,7 +81,7 @@ class Spine(NamedTuple):
 
     def at(self, level: int, local: Points) -> Points:
         """Carry points from a vertebra's frame (origin: the body's centre, units: its depth and height) to the film."""
-        return place(
+        return transform(
             np.asarray(local) * self.sound_size(level), self.corners[level].mean(axis=0), degrees=self.tilt(level)
         )
 
@@ -94,11 +94,11 @@ class Spine(NamedTuple):
         """Carry points from the sacrum's frame (origin: middle of its end plate, unit: its depth) to the film."""
         along = self.sacrum[1] - self.sacrum[0]
         depth = float(np.linalg.norm(along))
-        return place(np.asarray(local), self.sacrum.mean(axis=0), degrees=degrees_of(along), scale=depth)
+        return transform(np.asarray(local), self.sacrum.mean(axis=0), degrees=degrees_of(along), scale=depth)
 
     def beside(self, local: Points) -> Points:
         """Carry points in millimetres from the middle of S1's end plate, not turned, to the film."""
-        return place(np.asarray(local), self.sacrum.mean(axis=0), scale=self.scale * MAGNIFICATION)
+        return transform(np.asarray(local), self.sacrum.mean(axis=0), scale=self.scale * MAGNIFICATION)
 
     def level_at(self, level: float) -> Float[np.ndarray, " 2"]:
         """Centre of a level, fractions included; above T8 the chest goes on, below L5 the trunk straight down."""
@@ -115,7 +115,7 @@ def degrees_of(vector: Float[np.ndarray, " 2"]) -> float:
 
 
 def make_spine(rng: np.random.Generator, size: tuple[int, int], span: float | None = None) -> Spine:
-    """Draw a spine: shape, condition, pose and place on the film; all 22 landmarks lie inside.
+    """Draw a spine: shape, condition, pose and position on the film; all 22 landmarks lie inside.
 
     Args:
         rng: source of every random choice.
@@ -199,13 +199,13 @@ def _sizes(
         pair[:, FIRST_LUMBAR:] += ((lordotic - 1) * share * (pair - mean))[:, FIRST_LUMBAR:]
     disc = np.maximum(disc * condition.disc, 1.2)
     hollow = rng.uniform(0.03, 0.11) * rng.uniform(0.6, 1.4, (len(LEVELS), 2))
-    for level, kind in enumerate(condition.fracture):
-        if kind:
+    for level, fracture in enumerate(condition.fracture):
+        if fracture:
             loss = rng.uniform(0.25, 0.6)
             body[:, level] *= {"wedge": (1 - loss, 1 - 0.15 * loss), "crush": (1 - loss, 1 - 0.8 * loss)}.get(
-                kind, (1 - 0.25 * loss, 1 - 0.25 * loss)
+                fracture, (1 - 0.25 * loss, 1 - 0.25 * loss)
             )
-            hollow[level] = rng.uniform(0.25, 0.5, 2) if kind == "biconcave" else rng.uniform(0.05, 0.25, 2)
+            hollow[level] = rng.uniform(0.25, 0.5, 2) if fracture == "biconcave" else rng.uniform(0.05, 0.25, 2)
     return body * MAGNIFICATION, disc * MAGNIFICATION, depth * MAGNIFICATION, hollow
 
 
@@ -215,7 +215,7 @@ def _wedges(heights: Float[np.ndarray, "2 level"], depth: Float[np.ndarray, " le
 
 
 def _plate(middle: Float[np.ndarray, " 2"], angle: float, wide: float) -> Float[np.ndarray, "2 2"]:
-    return place(np.array([(-wide / 2, 0.0), (wide / 2, 0.0)]), middle, degrees=angle)
+    return transform(np.array([(-wide / 2, 0.0), (wide / 2, 0.0)]), middle, degrees=angle)
 
 
 def _rise(
@@ -224,5 +224,5 @@ def _rise(
     """Go from an end plate up to the next one, across a body or a disc, pushed to the back by `push`."""
     front, back = heights
     wedge = float(np.rad2deg((front - back) / wide))
-    step = place(np.array([(push, -(front + back) / 2)]), np.zeros(2), degrees=angle + wedge / 2)[0]
+    step = transform(np.array([(push, -(front + back) / 2)]), np.zeros(2), degrees=angle + wedge / 2)[0]
     return middle + step, angle + wedge

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from datamodules.phantom.lumbar.films import develop
-from datamodules.phantom.rendering import Film, Radiograph, place
-from datamodules.phantom.spine import VERTEBRAE, Column, draw_column, make_column
+from datamodules.phantom.rendering import PhantomFilm, Radiograph, transform
+from datamodules.phantom.spine import VERTEBRAE, SpineGeometry, draw_column, make_column
 from datamodules.phantom.torso import Torso
 
 L1 = VERTEBRAE - 5
 
 
-def lumbar_ap_film(seed: int, height: int = 512, width: int | None = None) -> Film:
+def lumbar_ap_film(seed: int, height: int = 512, width: int | None = None) -> PhantomFilm:
     """Make one AP lumbar film.
 
     A whole spine is made on a film so large that L1 to L5 fill the asked height, and only their part of it is drawn.
@@ -35,10 +35,10 @@ def lumbar_ap_film(seed: int, height: int = 512, width: int | None = None) -> Fi
     draw_column(film, column)
     inverted = bool(rng.random() < 0.08)
     film.unit = height / 512
-    return Film(develop(film, inverted), column.corners[L1:].reshape(-1, 2), inverted)
+    return PhantomFilm(develop(film, inverted), column.corners[L1:].reshape(-1, 2), inverted)
 
 
-def _lumbar_column(rng: np.random.Generator, height: int, width: int) -> tuple[Column, int]:
+def _lumbar_column(rng: np.random.Generator, height: int, width: int) -> tuple[SpineGeometry, int]:
     """Return a spine placed so that L1 to L5 lie on the film, and the height in pixels of its whole film."""
     share = rng.uniform(0.58, 0.78)
     column = _straighten(make_column(rng, 1000, 420), float(rng.choice([0.35, 1.0], p=[0.6, 0.4])))
@@ -49,12 +49,12 @@ def _lumbar_column(rng: np.random.Generator, height: int, width: int) -> tuple[C
     return column._replace(corners=(column.corners - low) * scale + spot), round(1000 * scale)
 
 
-def _straighten(column: Column, curve: float) -> Column:
+def _straighten(column: SpineGeometry, curve: float) -> SpineGeometry:
     """Reduce a spine's scoliosis to the share `curve` of it: most lumbar films show little."""
     centres = column.centres
     shift = np.stack([(curve - 1) * (centres[:, 0] - centres[L1:, 0].mean()), np.zeros(VERTEBRAE)], axis=1)
     corners = [
-        place(four - centre, centre + move, degrees=(curve - 1) * float(tilt))
+        transform(four - centre, centre + move, degrees=(curve - 1) * float(tilt))
         for four, centre, move, tilt in zip(column.corners, centres, shift, column.tilt, strict=True)
     ]
-    return Column(np.stack(corners), column.tilt * curve, column.twist * curve)
+    return SpineGeometry(np.stack(corners), column.tilt * curve, column.twist * curve)

@@ -15,7 +15,7 @@ from datamodules.components.labels.end_plates import write_end_plates
 from datamodules.phantom.lumbar.anatomy import FIRST_LUMBAR, Condition
 from datamodules.phantom.lumbar.ap import lumbar_ap_film
 from datamodules.phantom.lumbar.films import lumbar_film
-from datamodules.phantom.rendering import Film
+from datamodules.phantom.rendering import PhantomFilm
 
 VIEWS = {"AP": 0, "LA": 1}
 """BUU-LSPINE's folders, and the last figure of their films' names."""
@@ -69,17 +69,17 @@ def write_nhanes2(root: Path, nh2: int, tif8: int, jpg: int, seed: int = 0, heig
     seeds = np.random.SeedSequence([seed, 2]).generate_state(len(formats))
     for folder in {*formats, "points"}:
         (root / folder).mkdir(parents=True, exist_ok=True)
-    for kind, number, film_seed in zip(formats, numbers, map(int, seeds), strict=True):
+    for form, number, film_seed in zip(formats, numbers, map(int, seeds), strict=True):
         stem = f"L{number:05d}"
         film = lumbar_film(film_seed, height, round(height * FRAME[1] / FRAME[0]), span=FILM_MM).film
         scale = np.array(FRAME[::-1]) / film.image.shape[::-1]
         write_end_plates(root / "points" / f"{stem}.csv", (film.points + 0.5) * scale - 0.5)
-        if kind == "nh2":
-            write_nh2(root / kind / f"{stem}.nh2", _enlarge(film, film_seed))
-        elif kind == "tif8":
-            cv2.imwrite(str(root / kind / f"{stem}.tif"), film.image)
+        if form == "nh2":
+            write_nh2(root / form / f"{stem}.nh2", _enlarge(film, film_seed))
+        elif form == "tif8":
+            cv2.imwrite(str(root / form / f"{stem}.tif"), film.image)
         else:
-            _write_jpg(root / kind / f"{stem}.jpg", film)
+            _write_jpg(root / form / f"{stem}.jpg", film)
 
 
 def _patients(count: int, rng: np.random.Generator) -> Iterator[str]:
@@ -90,7 +90,7 @@ def _patients(count: int, rng: np.random.Generator) -> Iterator[str]:
         yield f"{number:04d}-{rng.choice(['F', 'M'], p=[0.62, 0.38])}-{age:03d}Y"
 
 
-def _buu_film(view: str, seed: int, height: int) -> tuple[Film, tuple[str, ...]]:
+def _buu_film(view: str, seed: int, height: int) -> tuple[PhantomFilm, tuple[str, ...]]:
     """Make a film and the label of each of its end plates."""
     if view == "LA":
         lateral = lumbar_film(seed, height)
@@ -106,11 +106,11 @@ def _labels(condition: Condition) -> tuple[str, ...]:
     return (*(label for pair in plates for label in pair), "0")
 
 
-def _write_jpg(path: Path, film: Film) -> None:
+def _write_jpg(path: Path, film: PhantomFilm) -> None:
     cv2.imwrite(str(path), film.image, [cv2.IMWRITE_JPEG_QUALITY, 92])
 
 
-def _enlarge(film: Film, seed: int) -> UInt16[np.ndarray, "2487 2048"]:
+def _enlarge(film: PhantomFilm, seed: int) -> UInt16[np.ndarray, "2487 2048"]:
     """Turn a film into the 12 bits of the scanner at full size, with the scanner's noise."""
     grey = cv2.resize(film.image, FRAME[::-1], interpolation=cv2.INTER_CUBIC).astype(np.float32)
     noise = np.random.default_rng(seed).standard_normal(FRAME, dtype=np.float32)

@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 
 from datamodules.phantom.lumbar.anatomy import FIRST_LUMBAR, LEVELS, Condition, Spine, make_spine
 from datamodules.phantom.lumbar.flank import Flank
-from datamodules.phantom.rendering import Film, Points, Radiograph, collimate, mark, spline
+from datamodules.phantom.rendering import PhantomFilm, Points, Radiograph, collimate, mark, spline
 
 _FLIP = np.arange(22).reshape(-1, 2)[:, ::-1].ravel()
 # Arch of a lumbar vertebra, in depths and heights of its body from the body's centre: x to the back, y down.
@@ -42,7 +42,7 @@ class LumbarFilm(NamedTuple):
         mirrored: whether the patient faces the image's right.
     """
 
-    film: Film
+    film: PhantomFilm
     condition: Condition
     dark: tuple[int, ...]
     mirrored: bool
@@ -78,7 +78,7 @@ def lumbar_film(
     points = spine.points
     if mirrored:
         points = (np.array([width - 1.0, 0.0]) + points * (-1.0, 1.0))[_FLIP]
-    return LumbarFilm(Film(image, points, inverted), spine.condition, dark, mirrored)
+    return LumbarFilm(PhantomFilm(image, points, inverted), spine.condition, dark, mirrored)
 
 
 def draw_spine(film: Radiograph, spine: Spine) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """Everything a lateral skull film shows: bone, soft tissue, teeth, neck and the head holder, drawn around a posed head.
 
-Lengths in the code are official pixels (.1 mm) times `Head.unit`. Optical depths were set by eye against real films.
+Lengths in the code are official pixels (.1 mm) times `PosedHead.unit`. Optical depths were set by eye against real
+films.
 """
 
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from datamodules.phantom.skull import outlines as template
 UPPER_INCISOR, LOWER_INCISOR = 11, 10  # rows of the incisal edges, which move freely of the bone around them
 
 
-class Head(NamedTuple):
+class PosedHead(NamedTuple):
     """A posed head: landmarks in film pixels, the warp from template to film pixels, film pixels per official pixel."""
 
     points: Points
@@ -31,7 +32,7 @@ class _Look(NamedTuple):
     head: float
 
 
-def draw_head(film: Radiograph, head: Head) -> None:
+def draw_head(film: Radiograph, head: PosedHead) -> None:
     """Add a head with its holder to an empty film; mineral, thickness and the far side's offset are drawn at random."""
     rng = film.rng
     parts = _outlines(head)
@@ -45,7 +46,7 @@ def draw_head(film: Radiograph, head: Head) -> None:
     _nose_rest(film, head)
 
 
-def _outlines(head: Head) -> dict[str, Points]:
+def _outlines(head: PosedHead) -> dict[str, Points]:
     """All template curves on the film, by name, in one evaluation of the warp."""
     names = list(template.CURVES)
     moved = head.warp(np.vstack([template.CURVES[name] for name in names]))
@@ -56,7 +57,7 @@ def _outlines(head: Head) -> dict[str, Points]:
 # --- bone and soft tissue ---------------------------------------------------------------------------------------------
 
 
-def _soft_tissue(film: Radiograph, head: Head, parts: dict[str, Points], look: _Look) -> None:
+def _soft_tissue(film: Radiograph, head: PosedHead, parts: dict[str, Points], look: _Look) -> None:
     """Add skin, brain and neck, and take the airway away."""
     u = head.unit
     film.add_round(parts["skin"], 0.62 * look.head, edge=330 * u, soft=6 * u)
@@ -68,7 +69,7 @@ def _soft_tissue(film: Radiograph, head: Head, parts: dict[str, Points], look: _
     film.add_tube(parts["soft_palate"], np.linspace(22, 34, len(parts["soft_palate"])) * u, medulla=0.12, soft=6 * u)
 
 
-def _cranium(film: Radiograph, head: Head, parts: dict[str, Points], look: _Look) -> None:
+def _cranium(film: Radiograph, head: PosedHead, parts: dict[str, Points], look: _Look) -> None:
     """Add the vault with its two tables, the skull base and its air cells."""
     u, bone = head.unit, look.bone
     film.add_bone(parts["vault"], cortex=0.50 * bone, medulla=0.52 * bone, rim=17 * u, texture=0.06, soft=3 * u)
@@ -82,7 +83,7 @@ def _cranium(film: Radiograph, head: Head, parts: dict[str, Points], look: _Look
     _air_cells(film, head, parts["ethmoid"], 12, 34)
 
 
-def _air_cells(film: Radiograph, head: Head, region: Points, count: int, size: float) -> None:
+def _air_cells(film: Radiograph, head: PosedHead, region: Points, count: int, size: float) -> None:
     """Add a honeycomb of `count` thin-walled air cells of up to `size` official pixels, as in mastoid and ethmoid."""
     low, high = region.min(axis=0), region.max(axis=0)
     for at in film.rng.uniform(low, high, (count, 2)):
@@ -92,7 +93,7 @@ def _air_cells(film: Radiograph, head: Head, region: Points, count: int, size: f
             film.add_bone(cell, cortex=0.16, medulla=-0.13, rim=5 * head.unit, texture=0.0, soft=2.5 * head.unit)
 
 
-def _face(film: Radiograph, head: Head, parts: dict[str, Points], look: _Look) -> None:
+def _face(film: Radiograph, head: PosedHead, parts: dict[str, Points], look: _Look) -> None:
     """Add orbit, nose, maxilla with its sinus, palate and zygoma."""
     u, bone = head.unit, look.bone
     film.add_bone(parts["orbit"], cortex=0.10 * bone, medulla=-0.05, rim=14 * u, texture=0.0, soft=5 * u)
@@ -106,7 +107,7 @@ def _face(film: Radiograph, head: Head, parts: dict[str, Points], look: _Look) -
         film.add_tube(parts[name], 24 * u, medulla=0.14, texture=0.3, soft=10 * u)
 
 
-def _mandible(film: Radiograph, head: Head, parts: dict[str, Points], look: _Look) -> None:
+def _mandible(film: Radiograph, head: PosedHead, parts: dict[str, Points], look: _Look) -> None:
     """Add the mandible: a sharp near side that carries the landmarks, a displaced soft far side, the chin's shell."""
     u, bone = head.unit, look.bone
     outline = parts["mandible"]
@@ -117,7 +118,7 @@ def _mandible(film: Radiograph, head: Head, parts: dict[str, Points], look: _Loo
     film.add_bone(parts["symphysis"], cortex=0.34 * bone, medulla=0.05 * bone, rim=11 * u, texture=0.1, soft=2 * u)
 
 
-def _fine_lines(film: Radiograph, head: Head, parts: dict[str, Points], look: _Look) -> None:
+def _fine_lines(film: Radiograph, head: PosedHead, parts: dict[str, Points], look: _Look) -> None:
     """Add the cortical lines seen edge-on, sharp or blurred, all drawn on two layers."""
     sharp = [("fossa_roof", 9), ("sella", 10), ("base_line", 12), ("orbit_rim", 10), ("pterygoid", 7)]
     faint = [
@@ -134,7 +135,7 @@ def _fine_lines(film: Radiograph, head: Head, parts: dict[str, Points], look: _L
     film.add_field(cv2.GaussianBlur(vessels, (0, 0), max(5 * head.unit, 0.5)) * np.float32(-0.09))
 
 
-def _bent(film: Radiograph, head: Head, curve: Points) -> Points:
+def _bent(film: Radiograph, head: PosedHead, curve: Points) -> Points:
     """Shift, turn and wave a curve of the vault, so that no two films share it."""
     rng, middle = film.rng, curve.mean(axis=0)
     wave = np.cumsum(rng.normal(0, 7 * head.unit, curve.shape), axis=0)
@@ -143,7 +144,7 @@ def _bent(film: Radiograph, head: Head, curve: Points) -> Points:
     )
 
 
-def _wisps(film: Radiograph, head: Head) -> list[tuple[Points, float]]:
+def _wisps(film: Radiograph, head: PosedHead) -> list[tuple[Points, float]]:
     """Short unnamed lines of skull base and midface: the clutter that hides sella and orbitale on real films."""
     rng, curves = film.rng, []
     corner, opposite = (
@@ -193,7 +194,7 @@ _MOLAR: list[tuple[float, float]] = [
 
 
 def _tooth(
-    film: Radiograph, head: Head, edge: Points, apex: Points, profile: list[tuple[float, float]], bone: float
+    film: Radiograph, head: PosedHead, edge: Points, apex: Points, profile: list[tuple[float, float]], bone: float
 ) -> None:
     """Add one tooth with its dense crown; its incisal edge is exactly at `edge`."""
     half = np.array(profile, dtype=np.float64)
@@ -209,7 +210,7 @@ def _tooth(
     film.add_polygon(np.vstack([left[crown], right[crown[::-1]]]), 0.26 * bone, soft=2.5 * head.unit)
 
 
-def _incisors(film: Radiograph, head: Head, look: _Look) -> None:
+def _incisors(film: Radiograph, head: PosedHead, look: _Look) -> None:
     """Add upper and lower incisors from their landmark to an apex inside the jaw behind A and B point."""
     u, p = head.unit, head.points
     tilt = film.rng.normal(0, 14, 2)
@@ -220,7 +221,7 @@ def _incisors(film: Radiograph, head: Head, look: _Look) -> None:
         _tooth(film, head, edge + twin * np.array([1, 0.3]), apex + twin, _INCISOR, look.bone * 0.5)
 
 
-def _back_teeth(film: Radiograph, head: Head, arch: Points, look: _Look) -> None:
+def _back_teeth(film: Radiograph, head: PosedHead, arch: Points, look: _Look) -> None:
     """Add molars and premolars of both jaws along the occlusal line, with fillings or braces on some films."""
     u, rng = head.unit, film.rng
     at = arch[np.linspace(0, len(arch) * 0.86, 5).astype(int)] + rng.normal(0, 6, (5, 2)) * u
@@ -237,7 +238,7 @@ def _back_teeth(film: Radiograph, head: Head, arch: Points, look: _Look) -> None
         _braces(film, head, arch)
 
 
-def _braces(film: Radiograph, head: Head, arch: Points) -> None:
+def _braces(film: Radiograph, head: PosedHead, arch: Points) -> None:
     """Add orthodontic brackets and wire along the upper arch, which cover the incisors' crowns."""
     u = head.unit
     front = head.points[UPPER_INCISOR] + np.array([-10, -30]) * u
@@ -250,7 +251,7 @@ def _braces(film: Radiograph, head: Head, arch: Points) -> None:
 # --- neck -------------------------------------------------------------------------------------------------------------
 
 
-def _neck(film: Radiograph, head: Head, parts: dict[str, Points], look: _Look) -> None:
+def _neck(film: Radiograph, head: PosedHead, parts: dict[str, Points], look: _Look) -> None:
     """Add the cervical spine from atlas downwards, and the hyoid."""
     u, bone = head.unit, look.bone
     for name, depth in (("dens", 0.24), ("atlas_front", 0.2), ("atlas_back", 0.2), ("hyoid", 0.14)):
@@ -261,7 +262,7 @@ def _neck(film: Radiograph, head: Head, parts: dict[str, Points], look: _Look) -
         _vertebra(film, head, centre, float(np.degrees(np.arctan2(along[1], along[0]))) - 90, bone)
 
 
-def _vertebra(film: Radiograph, head: Head, centre: Points, degrees: float, bone: float) -> None:
+def _vertebra(film: Radiograph, head: PosedHead, centre: Points, degrees: float, bone: float) -> None:
     """Add one cervical vertebra: body with end plates, arch, and a spinous process towards the back."""
     turn = rotation(degrees).T * head.unit
     body = [(-66, -52), (0, -56), (62, -44), (58, 0), (70, 58), (40, 62), (0, 48), (-40, 50), (-68, 46), (-60, 0)]
@@ -275,7 +276,7 @@ def _vertebra(film: Radiograph, head: Head, centre: Points, degrees: float, bone
 # --- equipment -----------------------------------------------------------------------------------------------
 
 
-def _ear_rod(film: Radiograph, head: Head, look: _Look) -> None:
+def _ear_rod(film: Radiograph, head: PosedHead, look: _Look) -> None:
     """Add the ear canal below porion and the head holder's ear rods, two rings that rarely coincide."""
     u, porion = head.unit, head.points[3]
     film.add_bone(
@@ -293,7 +294,7 @@ def _circle(centre: Points, radius: float) -> Points:
     return np.asarray(centre + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1))
 
 
-def _nose_rest(film: Radiograph, head: Head) -> None:
+def _nose_rest(film: Radiograph, head: PosedHead) -> None:
     """Add the forehead rest with its rod and millimetre ruler in front of nasion."""
     u, (x, y) = head.unit, head.points[1]
     x = min(x + 200 * u, film.width - 90 * u)

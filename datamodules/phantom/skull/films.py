@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from scipy.interpolate import RBFInterpolator
 
-from datamodules.phantom.rendering import Film, Points, Radiograph, mark, rotation, smooth_noise
+from datamodules.phantom.rendering import PhantomFilm, Points, Radiograph, mark, rotation, smooth_noise
 from datamodules.phantom.skull import outlines as template
-from datamodules.phantom.skull.anatomy import LOWER_INCISOR, UPPER_INCISOR, Head, draw_head
+from datamodules.phantom.skull.anatomy import LOWER_INCISOR, UPPER_INCISOR, PosedHead, draw_head
 
 OFFICIAL_WIDTH, OFFICIAL_HEIGHT = 1935, 2400
 _READER_SD = 10.0  # official px = 1 mm, per reader and axis
@@ -49,7 +49,7 @@ def _is_plausible(points: Points) -> bool:
     return bool(menton and y[1] < y[17] < y[4] < y[5] < y[6] and x[16] < x[17] and x[3] < x[0] < x[1])
 
 
-def _pose(rng: np.random.Generator, height: int) -> Head:
+def _pose(rng: np.random.Generator, height: int) -> PosedHead:
     """Sample a plausible head and fit the warp that carries the template to it."""
     points = _sample_points(rng)
     while not _is_plausible(points):
@@ -60,7 +60,7 @@ def _pose(rng: np.random.Generator, height: int) -> Head:
     scale = np.array([film_width(height) / OFFICIAL_WIDTH, height / OFFICIAL_HEIGHT])
     source, target = np.vstack([template.MEAN[fixed], template.FAR]), np.vstack([points[fixed], far])
     warp = RBFInterpolator(source, (target + 0.5) * scale - 0.5, kernel="thin_plate_spline")
-    return Head((points + 0.5) * scale - 0.5, warp, height / OFFICIAL_HEIGHT)
+    return PosedHead((points + 0.5) * scale - 0.5, warp, height / OFFICIAL_HEIGHT)
 
 
 def _follow(shape: Points, points: Points) -> Points:
@@ -74,7 +74,7 @@ def _follow(shape: Points, points: Points) -> Points:
 # --- film -------------------------------------------------------------------------------------------------------------
 
 
-def _beam(film: Radiograph, head: Head) -> None:
+def _beam(film: Radiograph, head: PosedHead) -> None:
     """Add the aluminium wedge in front of the face, the cassette's bands and uneven soft tissue."""
     u, rng = head.unit, film.rng
     ramp = np.clip((np.arange(film.width) - rng.uniform(1250, 1650) * u) / (600 * u), 0, 1) ** 2
@@ -106,7 +106,7 @@ def film_width(height: int) -> int:
     return round(height * OFFICIAL_WIDTH / OFFICIAL_HEIGHT)
 
 
-def skull_film(seed: int, height: int = 512) -> Film:
+def skull_film(seed: int, height: int = 512) -> PhantomFilm:
     """Lateral cephalogram, patient facing right, with 19 exact landmarks.
 
     Skeletal class, facial height, pose, scale, mineral, exposure, fillings and braces vary. Both sides of the head are
@@ -133,7 +133,7 @@ def skull_film(seed: int, height: int = 512) -> Film:
         black=float(rng.uniform(0.03, 0.12)),
         white=float(rng.uniform(0.85, 1.0)),
     )
-    return Film(_cassette(image, rng), head.points, inverted=False)
+    return PhantomFilm(_cassette(image, rng), head.points, inverted=False)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -172,13 +172,13 @@ def write_isbi(root: Path, train: int, test1: int, test2: int, seed: int = 0, he
             _write_readers(root / "AnnotationsByMD", number, film, np.random.default_rng([400, seed, number]))
 
 
-def official_points(film: Film) -> Points:
+def official_points(film: PhantomFilm) -> Points:
     """Landmarks of a film in the official 1935 x 2400 frame, shape (19, 2)."""
     height, width = film.image.shape
     return np.asarray((film.points + 0.5) * (OFFICIAL_WIDTH / width, OFFICIAL_HEIGHT / height) - 0.5)
 
 
-def _write_readers(root: Path, number: int, film: Film, rng: np.random.Generator) -> None:
+def _write_readers(root: Path, number: int, film: PhantomFilm, rng: np.random.Generator) -> None:
     """Write both readers' files of one film."""
     truth = official_points(film)
     for reader in ("400_senior", "400_junior"):

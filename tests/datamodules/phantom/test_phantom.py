@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from datamodules.phantom.rendering import Radiograph, collimate, ellipse, place, smooth_noise, spline
+from datamodules.phantom.rendering import Radiograph, collimate, ellipse, smooth_noise, spline, transform
 from datamodules.phantom.spine import body_outline, draw_column, make_column, spine_film, write_aasce
 
 SEEDS = range(8)
@@ -144,7 +144,7 @@ def test_a_spline_passes_through_its_knots_and_a_closed_one_returns() -> None:
 
 
 def test_placing_turns_clockwise_on_the_screen() -> None:
-    assert np.allclose(place(np.array([[1.0, 0.0]]), np.array([5.0, 5.0]), degrees=90, scale=2), [[5.0, 7.0]])
+    assert np.allclose(transform(np.array([[1.0, 0.0]]), np.array([5.0, 5.0]), degrees=90, scale=2), [[5.0, 7.0]])
 
 
 @pytest.mark.parametrize("sigma", [1.0, 20.0])

@@ -14,7 +14,7 @@ from datamodules.phantom.lumbar.anatomy import FIRST_LUMBAR, LEVELS, draw_condit
 from datamodules.phantom.lumbar.ap import lumbar_ap_film
 from datamodules.phantom.lumbar.files import write_buu, write_nhanes2
 from datamodules.phantom.lumbar.films import LumbarFilm, body_outline, lumbar_film
-from datamodules.phantom.rendering import Film, Radiograph
+from datamodules.phantom.rendering import PhantomFilm, Radiograph
 
 SEEDS = range(12)
 
@@ -24,7 +24,7 @@ def films() -> list[LumbarFilm]:
     return [lumbar_film(seed, 96) for seed in range(60)]
 
 
-def along(film: Film, outwards: float) -> float:
+def along(film: PhantomFilm, outwards: float) -> float:
     """Mean grey value of all vertebrae this share of their size away from the walls, along the upper end plate."""
     values = []
     for corners in film.points[:20].reshape(5, 4, 2):
@@ -35,7 +35,7 @@ def along(film: Film, outwards: float) -> float:
 
 
 @pytest.mark.parametrize("make", [lambda seed: lumbar_film(seed, 128).film, lambda seed: lumbar_ap_film(seed, 128)])
-def test_the_same_seed_gives_the_same_film_and_another_seed_another(make: "type[Film]") -> None:
+def test_the_same_seed_gives_the_same_film_and_another_seed_another(make: "type[PhantomFilm]") -> None:
     one, two, other = make(4), make(4), make(5)
     assert np.array_equal(one.image, two.image)
     assert np.array_equal(one.points, two.points)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.phantom.hand.films import hand_film, write_hand
-from datamodules.phantom.rendering import Film
+from datamodules.phantom.rendering import PhantomFilm
 from datamodules.phantom.skull.films import class_labels, official_points, skull_film, write_isbi
 
 SEEDS = range(6)
@@ -21,7 +21,7 @@ def read_reader(path: Path) -> tuple[np.ndarray, list[int]]:
     return np.array([[int(v) for v in line.split(",")] for line in lines[:19]]), [int(v) for v in lines[19:]]
 
 
-def grey(film: Film, at: np.ndarray) -> float:
+def grey(film: PhantomFilm, at: np.ndarray) -> float:
     x, y = np.round(at).astype(int)
     return float(film.image[y - 2 : y + 3, x - 2 : x + 3].mean())
 
