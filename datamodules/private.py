@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from datamodules.base import Case, DataError, Inventory, LandmarkDataModule, LandmarkSchema, Protocol
-from datamodules.components.cards.card import RADII_MM, RADII_PX, Card, Rule
+from datamodules.components.cards.card import MEAN, RADII_MM, RADII_PX, Card, SplitRule
+from datamodules.components.cards.label_checks import case_oddities, refuse_other_units, set_oddities
 from datamodules.components.cards.privacy import PrivateFilms, Pseudonyms, numbered, redact, salt_of, withheld
 from datamodules.components.cards.records import CardFolder, Record
 from datamodules.components.cards.splits import split_members, split_names
@@ -25,6 +26,8 @@ from datamodules.components.images.image_io import film_size
 from datamodules.components.protocols import Split
 
 BADGE = "private data"
+READERS_APART = 0.1
+"""Of the film's longer side: readers who are further apart hardly mean the same landmark."""
 _EXAMPLE = Card.load(Path(__file__).parent / "phantom" / "private.yaml")
 _FACTS = ("title", "licence", "obtain", "layout", "schema", "protocols", "radii", "patient_rule")
 
@@ -37,9 +40,10 @@ def facts_of(card: Card) -> dict[str, Any]:
         "title": card.name if hidden else card.title or card.name,
         "licence": "private." if hidden else card.licence,
         "obtain": "It is described by a private card." if hidden else card.obtain,
-        "layout": "As its card says." if hidden else f"{card.images}\n{card.annotations.path}",
+        "layout": "As its card says." if hidden else _layout(card),
         "schema": schema,
-        "protocols": tuple(_protocol(name, rule, card) for name, rule in card.rules.items()),
+        "protocols": tuple(_protocols(card)),
+        "readers": _readers(card),
         "radii": tuple(sorted(card.radii)) or (RADII_MM if card.spacing else RADII_PX),
         "patient_rule": _patient_rule(card),
         "private": hidden,
@@ -75,21 +79,38 @@ def recall(path: Path) -> type[LandmarkDataModule]:
     return type(f"{Private.__name__}[{path.stem}]", (Private,), facts)
 
 
-def _protocol(name: str, rule: Rule, card: Card) -> Protocol:
+def _protocols(card: Card) -> Iterator[Protocol]:
+    """Yield a protocol per rule, and where several readers labelled the films, one per rule and reader, too."""
     unit = "mm" if card.spacing else "px"
     caveats = (BADGE,) if card.private else ()
-    return Protocol(name, _description(rule, card), split_names(rule), unit, "card", caveats)  # type: ignore[arg-type]
+    for name, rule in card.rules.items():
+        for truth in _readers(card) or ("card",):
+            own = name if truth in (MEAN, "card") else f"{name}-{truth}"
+            words = "" if truth == "card" else f" Truth: the mean of {len(card.annotations.readers)} readers."
+            words = words if truth in (MEAN, "card") else f" Truth: {truth}."
+            yield Protocol(own, _description(rule, card) + words, split_names(rule), unit, truth, caveats)  # type: ignore[arg-type]
+
+
+def _readers(card: Card) -> dict[str, tuple[str, ...]]:
+    """Return truth -> the readers behind it; readers of a private set have numbers for names."""
+    readers = card.annotations.readers
+    shown = [f"reader{i}" if card.private and not card.show_names else name for i, name in enumerate(readers, 1)]
+    return {MEAN: tuple(shown), **{name: (name,) for name in shown}} if shown else {}
+
+
+def _layout(card: Card) -> str:
+    return "\n".join((card.images, *card.annotations.patterns))
 
 
 def _patient_rule(card: Card) -> str:
     return "The card says which films show one patient." if card.patient else ""
 
 
-def _description(rule: Rule, card: Card) -> str:
+def _description(rule: SplitRule, card: Card) -> str:
     patients = "whole patients at a time" if card.patient else "every film a patient of its own"
     stratified = ", stratified" if rule.stratify else ""
-    if rule.column:
-        return "The split that the labels name."
+    if rule.is_published:
+        return "The split that the labels name." if rule.column else "The split that the files' paths name."
     if rule.folds:
         return f"{rule.folds} folds{stratified}, {patients}."
     shares = " / ".join(f"{share:g}" for share in rule.ratio)
@@ -107,9 +128,9 @@ class Private(LandmarkDataModule):
     title = _EXAMPLE.title
     licence = _EXAMPLE.licence
     obtain = _EXAMPLE.obtain
-    layout = f"{_EXAMPLE.images}\n{_EXAMPLE.annotations.path}"
+    layout = _layout(_EXAMPLE)
     schema = _EXAMPLE.schema
-    protocols = tuple(_protocol(name, rule, _EXAMPLE) for name, rule in _EXAMPLE.rules.items())
+    protocols = tuple(_protocols(_EXAMPLE))
     radii = _EXAMPLE.radii
     patient_rule = _patient_rule(_EXAMPLE)
     phantom_films = 24
@@ -170,7 +191,8 @@ class Private(LandmarkDataModule):
         return _revive, (self.card,), self.__dict__
 
     def _scan(self) -> Inventory:
-        cases, missing, oddities, unreadable = {}, [], [], []
+        cases: dict[str, Case] = {}
+        missing, oddities, unreadable = [], [], self._flaws()
         for record in self._records():
             name = self.shown(record.name)
             if record.film is None:
@@ -182,11 +204,22 @@ class Private(LandmarkDataModule):
                 unreadable.append(f"the film of {name} cannot be read." if self.private else str(error))
                 continue
             patient = self.shown(self.described.patients[record.name], "patient")
-            points, spacing = self.described.points(record), self.described.spacing(record)
+            points, spacing = self.described.points(record, size), self.described.spacing(record)
             cases[name] = Case(name, record.film, points, size, spacing, patient)
-            oddities += [f"{name}: {text}" for text in self._oddities(cases[name], record.labels.size)]
+            oddities += [f"{name}: {text}" for text in self._oddities(cases[name], record)]
+        if self.card.annotations.unit is None:
+            refuse_other_units(cases.values())
+        oddities += [f"{name or 'all films'}: {text}" for name, text in set_oddities(list(cases.values()), self.schema)]
         notes = tuple(self._notes(list(cases.values())))
         return Inventory(dict(sorted(cases.items())), tuple(missing), tuple(oddities), notes, tuple(unreadable))
+
+    def _flaws(self) -> list[str]:
+        """Return a sentence for each label file or entry that cannot be used."""
+        self._records()
+        flaws = self.described.flaws
+        if flaws and self.private:
+            return [f"{len(flaws)} label files or entries of {self.card.name} cannot be used; --reveal names them."]
+        return list(flaws)
 
     def _records(self) -> list[Record]:
         try:
@@ -196,28 +229,33 @@ class Private(LandmarkDataModule):
 
     def _split(self) -> tuple[Split, ...]:
         self._records()
-        rule = self.card.rules[self.protocol.name]
+        rules, name = self.card.rules, self.protocol.name
+        rule = rules.get(name) or rules[name.removesuffix(f"-{self.protocol.truth}")]
         return tuple(self._renamed(split) for split in split_members(rule, self.described.members(rule)))
 
     def _renamed(self, split: Split) -> Split:
         tests = {test: tuple(map(self.shown, cases)) for test, cases in split.tests.items()}
         return Split(split.name, tuple(map(self.shown, split.train)), tuple(map(self.shown, split.val)), tests)
 
-    def _oddities(self, case: Case, labelled: tuple[int, int] | None) -> Iterator[str]:
-        """Describe points outside the film and labels made on an image of another size."""
-        height, width = case.size
-        if labelled and labelled != case.size:
-            yield f"labelled on an image of {labelled[1]} x {labelled[0]} px, but the film has {width} x {height} px."
-        for name, (x, y) in zip(self.schema.names, case.points, strict=True):
-            if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5) and np.isfinite(x):
-                yield f"{name} at ({x:g}, {y:g}) lies outside the film of {width} x {height} px."
+    def _oddities(self, case: Case, record: Record) -> Iterator[str]:
+        """Describe what is odd about one film's labels."""
+        yield from case_oddities(case, self.schema, record.labelled_size)
+        for index in self.described.placeholders(record):
+            yield f"{self.schema.names[index]} at (0, 0) or (-1, -1) is a placeholder and counts as missing."
+        apart = self.described.disagreement(record, case.size)
+        for name, pixels in zip(self.schema.names, apart.tolist(), strict=True):
+            if pixels > READERS_APART * max(case.size):
+                yield f"the readers put {name} {pixels:.0f} px apart."
+        if record.rejected:
+            other = "another film" if self.private else repr(record.rejected)
+            yield f"its label file names {other}, too, which was not followed: it contradicts the rest of the file."
 
     def _notes(self, cases: list[Case]) -> Iterator[str]:
         records = self.described.records
         unlabelled = len(self.described.images.paths) - sum(record.film is not None for record in records)
         unknown = sum(not np.isfinite(case.spacing).all() for case in cases)
         absent = sum(int((~case.visible).sum()) for case in cases)
-        strangers = {label for record in records for label in record.labels.points} - set(self.described.wanted)
+        strangers = {label for record in records for label in record.labels} - set(self.described.wanted)
         if unlabelled:
             yield f"Images without labels, not used: {unlabelled}."
         if unknown and self.card.spacing:
@@ -227,13 +265,27 @@ class Private(LandmarkDataModule):
         if strangers:
             names = str(len(strangers)) if self.private else ", ".join(sorted(strangers))
             yield f"Labels that the card does not name, not used: {names}."
+        if self.described.partly_read_films:
+            yield f"Films that not all readers labelled, not used: {self.described.partly_read_films}."
+        yield from self._patient_notes()
+
+    def _patient_notes(self) -> Iterator[str]:
+        """Say how many patients there are, and how many films the card's rule does not fit."""
+        patients = self.described.own_patients.values()
         if self.card.patient is None:
             yield "The card does not say which films show one patient: every film counts as a patient."
+            return
+        unknown = sum(not patient for patient in patients)
+        yield f"Patients: {len(set(patients) - {''}) + unknown}, with {len(patients)} films."
+        if unknown:
+            yield f"Films that the card's patient does not fit, each a patient of its own: {unknown}."
 
     @cached_property
     def described(self) -> CardFolder:
         """The folder as the card describes it."""
-        return CardFolder(self.card, self.root)
+        behind = self.readers.get(self.protocol.truth, ())
+        own = dict(zip(self.readers.get(MEAN, ()), self.card.annotations.readers, strict=True))
+        return CardFolder(self.card, self.root, own[behind[0]] if len(behind) == 1 else "")
 
     @cached_property
     def _pseudonyms(self) -> Pseudonyms:
@@ -249,5 +301,5 @@ class Private(LandmarkDataModule):
 
 
 def _revive(card: Card) -> Private:
-    kind = dataset_of(card)
-    return kind.__new__(kind)
+    dataset_class = dataset_of(card)
+    return dataset_class.__new__(dataset_class)

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from datamodules.components.cards.card_errors import without_names
 from datamodules.components.cards.values import build, mapping, pair, pairs, plain, refuse_unknown, require, text, texts
+from datamodules.components.cards.yaml_file import read_yaml
 from datamodules.components.errors import DataError
 from datamodules.components.schema import LandmarkSchema
 
-Format = Literal["wide-csv", "long-csv", "coco", "labelme", "cvat", "text"]
+LabelFormat = Literal["wide-csv", "long-csv", "coco", "labelme", "cvat", "text"]
 Origin = Literal["zero", "corner", "one"]
+Unit = Literal["px", "fraction", "percent"]
 DicomSpacing = Literal["PixelSpacing", "ImagerPixelSpacing"]
+MEAN = "mean"
+"""The truth of a set that several readers labelled, unless a protocol says another."""
 RADII_MM = (2.0, 2.5, 3.0, 4.0)
 RADII_PX = (10.0, 20.0, 30.0, 40.0)
 
+_GROUPS = {"patient": "patient", "split": "part: train, val or test"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -28,8 +32,9 @@ class Annotations:
     """Where the points stand and how they are written.
 
     Args:
-        format: One of `Format`.
-        path: A file, or a pattern for formats with a file per image, relative to the card's root.
+        format: One of `LabelFormat`.
+        path: Files or patterns of files, relative to the card's root.
+        readers: Instead of `path`: each reader's files, where several persons labelled the same films.
         case: CSV: the column with the image's file name, with or without folder and suffix; the first if empty.
         x: CSV: the column of x; in a wide table with `{name}` for the landmark's label.
         y: The same for y.
@@ -40,10 +45,13 @@ class Annotations:
         skip: Text: lines to pass over at the top of each file.
         origin: What the point (0, 0) is: the centre of the first pixel (`zero`), its corner (`corner`); with `one` the
             first centre is (1, 1).
+        unit: What a coordinate counts: pixels (`px`), or a `fraction` or `percent` of the film's width and height.
+            Without it they are pixels, and a set is refused whose points can hardly be.
     """
 
-    format: Format
-    path: str
+    format: LabelFormat
+    path: tuple[str, ...] = ()
+    readers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     case: str = ""
     x: str = ""
     y: str = ""
@@ -53,10 +61,16 @@ class Annotations:
     decimal: str = "."
     skip: int = 0
     origin: Origin = "zero"
+    unit: Unit | None = None
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns of all label files."""
+        return self.path or tuple(pattern for patterns in self.readers.values() for pattern in patterns)
 
 
 @dataclass(frozen=True)
-class Table:
+class CaseTable:
     """A CSV file with more columns per image, for patients, spacings or splits.
 
     Args:
@@ -103,13 +117,21 @@ class Patient:
     pattern: str = ""
     dicom: str = ""
 
+    @property
+    def said(self) -> str:
+        """The rule in words, for messages."""
+        given = {"column": self.column, "pattern": self.pattern, "dicom": self.dicom}
+        return next(f"{key} {value!r}" for key, value in given.items() if value)
+
 
 @dataclass(frozen=True)
-class Rule:
-    """How films are split, whole patients at a time; one of the three ways.
+class SplitRule:
+    """How films are split, whole patients at a time; one of the four ways.
 
     Args:
         column: The CSV column that says `train`, `val` or `test`.
+        pattern: A regular expression on the film's path, or on that of its label file; what its first group matches is
+            `train`, `val` or `test`.
         train: Its values for training.
         val: Its values for validation; a tenth of the training patients where no film has one.
         tests: Its values for testing, a test set each.
@@ -120,6 +142,7 @@ class Rule:
     """
 
     column: str = ""
+    pattern: str = ""
     train: tuple[str, ...] = ("train",)
     val: tuple[str, ...] = ("val",)
     tests: tuple[str, ...] = ("test",)
@@ -127,6 +150,11 @@ class Rule:
     folds: int = 0
     stratify: str = ""
     seed: int = 0
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the set itself says which film is in which part."""
+        return bool(self.column or self.pattern)
 
 
 @dataclass(frozen=True)
@@ -152,8 +180,8 @@ class Card:
         radii: Of the SDR, in mm where `spacing` is given, else in pixels.
         spacing: See `Spacing`; unknown, and so pixels only, without it.
         patient: See `Patient`; without it every film is a patient.
-        table: See `Table`.
-        split: See `Rule`.
+        table: See `CaseTable`.
+        split: See `SplitRule`.
         protocols: Several rules by name instead of `split`; the first is the default.
         labels: The labels in the files, one per name.
         file: The card's file.
@@ -177,28 +205,52 @@ class Card:
     radii: tuple[float, ...] = ()
     spacing: Spacing | None = None
     patient: Patient | None = None
-    table: Table | None = None
-    split: Rule | None = None
-    protocols: Mapping[str, Rule] = field(default_factory=dict)
+    table: CaseTable | None = None
+    split: SplitRule | None = None
+    protocols: Mapping[str, SplitRule] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     file: Path = Path()
 
     @classmethod
-    def load(cls, path: Path) -> Card:
+    def load(cls, path: Path, *, reveal: bool = False) -> Card:
         """Read and check a card.
+
+        Args:
+            path: The file.
+            reveal: Let an error name the landmarks of a private card.
 
         Raises:
             DataError: There is no such file, it is not YAML, a key is not known or a value is not what its key takes.
         """
         if not path.is_file():
             raise DataError(f"there is no card {path}; `osteomark data new-card FOLDER` writes one.")
+        content: object = {}
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-            return _card(content, path)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise DataError(f"the card {path.name} is not YAML: {' '.join(str(error).split())}.") from error
-        except ValueError as error:
-            raise DataError(f"the card {path.name}: {error}") from error
+            content = read_yaml(path)
+            return cls.parse(content, path)
+        except (ValueError, RecursionError) as error:
+            told = str(error) if reveal else without_names(str(error), content)
+            raise DataError(f"the card {path.name}: {told}") from error
+
+    @classmethod
+    def parse(cls, content: object, path: Path) -> Card:
+        """Return the card of a YAML file's content, key by key.
+
+        Raises:
+            ValueError: A key is not known or a value is not what its key takes.
+        """
+        given = mapping(content, "a card")
+        refuse_unknown(given, [item.name for item in fields(Card) if item.name not in ("labels", "file")])
+        require(given, ("images", "annotations", "names"))
+        values: dict[str, Any] = {
+            key: _KEY_PARSERS[key](value, key) if key in _KEY_PARSERS else plain(Card, key, value)
+            for key, value in given.items()
+        }
+        names = given["names"]
+        labels = texts(list(names.values()), "names") if isinstance(names, Mapping) else values["names"]
+        card = cls(**{"name": path.stem, **values, "labels": labels, "file": path.absolute()})
+        _check(card)
+        return card
 
     @property
     def schema(self) -> LandmarkSchema:
@@ -211,38 +263,30 @@ class Card:
         return (self.file.parent / self.root).resolve()
 
     @property
-    def rules(self) -> Mapping[str, Rule]:
+    def rules(self) -> Mapping[str, SplitRule]:
         """The splits by the names of their protocols."""
         if self.protocols:
             return self.protocols
-        rule = self.split or Rule(ratio=(0.7, 0.1, 0.2))
-        return {f"{rule.folds}-fold" if rule.folds else "split" if rule.column else "ratio": rule}
+        rule = self.split or SplitRule(ratio=(0.7, 0.1, 0.2))
+        return {f"{rule.folds}-fold" if rule.folds else "split" if rule.is_published else "ratio": rule}
 
 
-def _card(content: object, path: Path) -> Card:
-    """Build a card from a file's content, key by key."""
-    given = mapping(content, "a card")
-    refuse_unknown(given, [item.name for item in fields(Card) if item.name not in ("labels", "file")])
-    require(given, ("images", "annotations", "names"))
-    values: dict[str, Any] = {
-        key: _PARSERS[key](value, key) if key in _PARSERS else plain(Card, key, value) for key, value in given.items()
-    }
-    names = given["names"]
-    labels = texts(list(names.values()), "names") if isinstance(names, Mapping) else values["names"]
-    values = {"name": path.stem, **values, "labels": labels, "file": path.absolute()}
-    card = Card(**values)
-    _check(card)
-    return card
+def _annotations(given: Mapping[Any, Any], where: str) -> Annotations:
+    plain_keys = {key: value for key, value in given.items() if key != "readers"}
+    files = mapping(given.get("readers", {}), f"{where}: readers")
+    readers = {text(name, f"{where}: readers"): texts(value, f"{where}: readers") for name, value in files.items()}
+    refuse_unknown(given, [item.name for item in fields(Annotations)], where)
+    return replace(build(Annotations, plain_keys, where), readers=readers)
 
 
-_PARSERS: dict[str, Callable[[Any, str], Any]] = {
-    "annotations": lambda value, where: build(Annotations, value, where),
-    "table": lambda value, where: build(Table, {"path": value} if isinstance(value, str) else value, where),
+_KEY_PARSERS: dict[str, Callable[[Any, str], Any]] = {
+    "annotations": lambda value, where: _annotations(mapping(value, where), where),
+    "table": lambda value, where: build(CaseTable, {"path": value} if isinstance(value, str) else value, where),
     "spacing": lambda value, where: build(Spacing, value, where),
     "patient": lambda value, where: build(Patient, value, where),
-    "split": lambda value, where: build(Rule, value, where),
+    "split": lambda value, where: build(SplitRule, value, where),
     "protocols": lambda value, where: {
-        text(name, where): build(Rule, rule, f"{where}: {name}") for name, rule in mapping(value, where).items()
+        text(name, where): build(SplitRule, rule, f"{where}: {name}") for name, rule in mapping(value, where).items()
     },
     "names": lambda value, where: texts(list(value) if isinstance(value, Mapping) else value, where),
     "groups": lambda value, where: {
@@ -260,13 +304,14 @@ def _check(card: Card) -> None:
         raise ValueError(f"name {card.name!r} may have letters, digits, - and _ only, since it names folders.")
     if not card.names:
         raise ValueError("names is empty; list the landmarks in order.")
-    if Path(card.images).is_absolute() or Path(card.annotations.path).is_absolute():
-        raise ValueError("images and annotations are relative to the card; put the absolute folder into `root`.")
+    for pattern in (card.images, *card.annotations.patterns, *([card.table.path] if card.table else [])):
+        _check_path(pattern)
     if len(set(card.labels)) < len(card.labels):
         raise ValueError("names gives two landmarks the same label; labels must differ.")
     if any(radius <= 0 for radius in card.radii):
         raise ValueError("radii must be positive.")
     spec = card.annotations
+    _check_readers(spec)
     if spec.format == "wide-csv" and any(key and "{name}" not in key for key in (spec.x, spec.y)):
         raise ValueError("annotations: x and y of a wide table need {name} where the landmark's label stands.")
     if card.split and card.protocols:
@@ -276,11 +321,29 @@ def _check(card: Card) -> None:
         _check_spacing(card.spacing)
     if card.patient:
         _one_of("patient", card.patient, ("column", "pattern", "dicom"))
-        _check_pattern(card.patient.pattern)
+        _check_expression("patient", card.patient.pattern)
     for name, rule in card.rules.items():
         if not _NAME.fullmatch(name):
             raise ValueError(f"protocols: {name!r} may have letters, digits, - and _ only, since it names folders.")
         _check_rule(rule)
+
+
+def _check_readers(spec: Annotations) -> None:
+    _one_of("annotations", spec, ("path", "readers"))
+    if len(spec.readers) == 1 or MEAN in spec.readers or not all(map(_NAME.fullmatch, spec.readers)):
+        raise ValueError(
+            f"annotations: readers needs two or more names of letters, digits, - and _, none of them {MEAN!r}; write "
+            f"`path` for one reader."
+        )
+
+
+def _check_path(pattern: str) -> None:
+    if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        raise ValueError(f"{pattern!r} leaves the folder; images, annotations and table lie in `root`: change that.")
+    try:
+        any(Path("no such folder").glob(pattern))
+    except (ValueError, NotImplementedError, IndexError, re.error) as error:
+        raise ValueError(f"{pattern!r} is no pattern of files ({error}).") from error
 
 
 def _check_spacing(spacing: Spacing) -> None:
@@ -293,8 +356,9 @@ def _check_spacing(spacing: Spacing) -> None:
         raise ValueError("spacing: between needs two labels, and mm their positive distance in millimetres.")
 
 
-def _check_rule(rule: Rule) -> None:
-    _one_of("split", rule, ("column", "ratio", "folds"))
+def _check_rule(rule: SplitRule) -> None:
+    _one_of("split", rule, ("column", "pattern", "ratio", "folds"))
+    _check_expression("split", rule.pattern)
     if rule.ratio and (len(rule.ratio) != 3 or min(rule.ratio) < 0 or rule.ratio[0] <= 0 or rule.ratio[2] <= 0):
         raise ValueError("split: ratio has three shares: training and test above 0, validation between them.")
     if rule.folds and rule.folds < 2:
@@ -304,13 +368,13 @@ def _check_rule(rule: Rule) -> None:
         raise ValueError("split: train, val and tests must differ, and tests have letters, digits, - and _ only.")
 
 
-def _check_pattern(pattern: str) -> None:
+def _check_expression(key: str, pattern: str) -> None:
     try:
         groups = re.compile(pattern).groups
     except re.error as error:
-        raise ValueError(f"patient: pattern {pattern!r} is no regular expression ({error}).") from error
+        raise ValueError(f"{key}: pattern {pattern!r} is no regular expression ({error}).") from error
     if pattern and not groups:
-        raise ValueError(f"patient: pattern {pattern!r} needs a group in parentheses, which is the patient.")
+        raise ValueError(f"{key}: pattern {pattern!r} needs a group in parentheses, which is the {_GROUPS[key]}.")
 
 
 def _one_of(where: str, value: object, keys: Sequence[str]) -> None:

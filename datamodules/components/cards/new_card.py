@@ -1,9 +1,8 @@
-"""A first card from a look at a folder: its images, the format of its labels, the names and what they suggest."""
+"""A first card from a look at a folder: its films, the format of its labels, the names and what they suggest."""
 
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,95 +10,117 @@ from typing import Any
 import yaml
 
 from datamodules.components.cards.card import Card
-from datamodules.components.cards.recognise import Findings, find_labels, pattern_of
+from datamodules.components.cards.label_detection import LabelFindings, find_labels, pattern_of, patterns_of
+from datamodules.components.cards.left_right import propose_flips
+from datamodules.components.cards.records import CardFolder
 from datamodules.components.errors import DataError
 from datamodules.components.images.dicom import dicom_spacing, dicom_text, is_dicom
 from datamodules.components.images.image_io import FILM_SUFFIXES
 
-MIRRORED = (
-    *(("left", "right"), ("l", "r"), ("lt", "rt"), ("sinister", "dexter"), ("sin", "dex"), ("links", "rechts")),
-    *(("tl", "tr"), ("bl", "br"), ("ul", "ur"), ("ll", "lr"), ("gauche", "droite")),
-)
-"""Words of names that trade places when a film is mirrored."""
 PATIENT = ("patient", "patient_id", "patientid", "subject", "subject_id", "pid")
 SPLIT = ("split", "set", "subset", "partition")
 SPACING = ("spacing", "pixel_spacing", "pixelspacing", "mm_per_pixel", "px_mm", "mm_px")
-_WORD = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z])(?=[A-Z])")
+PARTS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev", "eval"),
+    "test": ("test", "testing"),
+}
+"""What people call the parts of a split."""
 
 
 def write_card(folder: Path, out: Path) -> list[str]:
-    """Write a first card for a folder, marked private, with a salt of its own.
+    """Write a first card for a folder, marked private, once it has read the folder with it.
 
     Args:
-        folder: With images and labels.
+        folder: With films and labels.
         out: The card; it must not exist.
 
     Returns:
         What was found, a sentence each, nothing private among them.
 
     Raises:
-        DataError: The folder is not there, holds no images or no labels that are known, or the card exists.
+        DataError: The folder is not there, holds no films or no labels that are known, or the card exists.
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; give the folder with images and labels.")
     if out.exists():
         raise DataError(f"{out} is there already; delete it or choose another file with --out.")
-    images = find_images(folder)
-    found = find_labels(folder)
-    content = _content(folder, out, images, found)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_hidden(path, folder))
+    films = [path for path in files if path.suffix.lower() in FILM_SUFFIXES or (not path.suffix and is_dicom(path))]
+    if not films:
+        raise DataError(f"{folder} holds no image ({', '.join(FILM_SUFFIXES)}); give the folder with the films.")
+    findings = find_labels(folder, files)
+    notes: list[str] = []
+    content = _content(folder, out, films, findings, notes)
+    text = _text(content, findings)
+    described = _try(text, out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(_text(content, found), encoding="utf-8")
-    Card.load(out)
-    said = f"{found.annotations['format']} labels of {found.images} images, {len(found.names)} landmarks each"
-    return [f"{len(images)} images", said, f"{len(content.get('flips', []))} left-right pairs among the names"]
+    out.write_text(text, encoding="utf-8")
+    form, landmarks, flaws = findings.annotations["format"], len(findings.names), len(described.flaws)
+    readers = len(content["annotations"].get("readers", ()))
+    by = f" by {readers} readers" if readers else ""
+    said = f"{form} labels of {len(described.records)} images{by}, {landmarks} landmarks each"
+    said_pairs = f"{len(content.get('flips', []))} left-right pairs among the names"
+    notes += [f"{flaws} label files or entries cannot be used: data check --reveal names them"] if flaws else []
+    return [f"{len(films)} images", said, said_pairs, *notes]
 
 
-def find_images(folder: Path) -> list[Path]:
-    """Return the images below a folder.
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
+
+
+def _try(text: str, out: Path) -> CardFolder:
+    """Return the folder read with a card that is not written yet.
 
     Raises:
-        DataError: There is none.
+        DataError: The card does not fit the folder.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    images = [path for path in files if path.suffix.lower() in FILM_SUFFIXES or (not path.suffix and is_dicom(path))]
-    if not images:
-        raise DataError(f"{folder} holds no image ({', '.join(FILM_SUFFIXES)}); give the folder with the films.")
-    return images
+    try:
+        card = Card.parse(yaml.safe_load(text), out)
+    except ValueError as error:
+        raise DataError(f"no card can be written: {error}") from error
+    described = CardFolder(card, card.folder)
+    try:
+        for rule in card.rules.values():
+            described.members(rule)
+    except LookupError as error:
+        raise DataError(f"no card can be written: {error}.") from error
+    if not described.records:
+        raise DataError(described.flaws[0])
+    return described
 
 
-def propose_flips(names: Sequence[str]) -> list[list[str]]:
-    """Return pairs of names that differ in a word for left and right.
-
-    Example:
-        >>> propose_flips(["apex_left", "carina", "apex_right", "L1-TL", "L1-TR"])
-        [['apex_left', 'apex_right'], ['L1-TL', 'L1-TR']]
-    """
-    words = {name: tuple(word.lower() for word in _WORD.split(name)) for name in names}
-    known = {spelt: name for name, spelt in words.items()}
-    pairs: list[list[str]] = []
-    for name, spelt in words.items():
-        for left, right in MIRRORED:
-            for index in (index for index, word in enumerate(spelt) if word == left):
-                other = known.get((*spelt[:index], right, *spelt[index + 1 :]))
-                if other and not any(used in pair for pair in pairs for used in (name, other)):
-                    pairs.append([name, other])
-    return pairs
-
-
-def _content(folder: Path, out: Path, images: Sequence[Path], found: Findings) -> dict[str, Any]:
+def _content(
+    folder: Path, out: Path, films: Sequence[Path], findings: LabelFindings, notes: list[str]
+) -> dict[str, Any]:
+    """Return the card's keys; what is left to be decided, and why, is added to `notes`."""
     root = "." if out.parent.resolve() == folder.resolve() else str(folder.resolve())
     content: dict[str, Any] = {
         "name": _name(folder),
         "private": True,
-        "salt": secrets.token_hex(16),
         "root": root,
-        "images": pattern_of(folder, images),
-        "annotations": found.annotations,
-        "names": found.names,
+        "images": pattern_of(folder, films),
+        "annotations": _annotations(folder, findings),
+        "names": findings.names,
     }
-    flips = propose_flips(found.names)
+    flips = propose_flips(findings.names)
     content |= {"flips": flips} if flips else {}
-    return content | _spacing(images, found) | _patient(images, found) | _split(found)
+    return content | _spacing(films, findings) | _patient(films, findings, notes) | _split(folder, films, findings)
+
+
+def _annotations(folder: Path, findings: LabelFindings) -> dict[str, Any]:
+    """Return the card's annotations, by reader where folders hold label files of the same names."""
+    by_folder: dict[Path, list[Path]] = {}
+    for path in findings.files:
+        by_folder.setdefault(path.parent, []).append(path)
+    names = [{path.stem for path in files} for files in by_folder.values()]
+    per_film = findings.annotations["format"] in ("labelme", "text")
+    published = {part for path in by_folder if (part := _part(path.name))}
+    if not per_film or len(names) < 2 or published or len(set.intersection(*names)) < max(map(len, names)) / 2:
+        return findings.annotations
+    spec = {key: value for key, value in findings.annotations.items() if key != "path"}
+    readers = {re.sub(r"[^A-Za-z0-9-]+", "-", path.name): files for path, files in by_folder.items()}
+    return spec | {"readers": {name: patterns_of(folder, files) for name, files in readers.items()}}
 
 
 def _name(folder: Path) -> str:
@@ -108,29 +129,58 @@ def _name(folder: Path) -> str:
     return f"{name}-set" if (Path(__file__).parents[2] / f"{name}.py").is_file() else name
 
 
-def _spacing(images: Sequence[Path], found: Findings) -> dict[str, Any]:
-    if column := _column(found, SPACING):
+def _spacing(films: Sequence[Path], findings: LabelFindings) -> dict[str, Any]:
+    if column := _column(findings, SPACING):
         return {"spacing": {"column": column}}
-    sound = is_dicom(images[0]) and dicom_spacing(images[0])[0] > 0
+    sound = any(is_dicom(film) and dicom_spacing(film)[0] > 0 for film in films)
     return {"spacing": {"dicom": "PixelSpacing"}} if sound else {}
 
 
-def _patient(images: Sequence[Path], found: Findings) -> dict[str, Any]:
-    if column := _column(found, PATIENT):
-        return {"patient": {"column": column}}
-    known = is_dicom(images[0]) and dicom_text(images[0], "PatientID")
-    return {"patient": {"dicom": "PatientID"}} if known else {}
+def _patient(films: Sequence[Path], findings: LabelFindings, notes: list[str]) -> dict[str, Any]:
+    """Return the card's patient; a patient that all films share tells nothing."""
+    column = _column(findings, PATIENT)
+    found = findings.columns[column] if column else [dicom_text(film, "PatientID") for film in films if is_dicom(film)]
+    patients = set(found) - {""}
+    if len(patients) == 1 and len(found) > 1:
+        where = "one value in the patient column" if column else "one PatientID"
+        notes.append(f"all {len(found)} films have {where}: decide the card's `patient` yourself")
+    elif patients:
+        return {"patient": {"column": column} if column else {"dicom": "PatientID"}}
+    return {}
 
 
-def _split(found: Findings) -> dict[str, Any]:
-    column = _column(found, SPLIT)
-    values = set(found.columns.get(column, ()))
-    if {"train", "test"} <= values <= {"train", "val", "test"}:
-        return {"split": {"column": column}}
+def _split(folder: Path, films: Sequence[Path], findings: LabelFindings) -> dict[str, Any]:
+    """Return the card's split: the one that a column, the films' folders or the label files' names tell."""
+    column = _column(findings, SPLIT)
+    if (rule := _parts(findings.columns.get(column, ()))) is not None:
+        return {"split": {"column": column, **rule}}
+    paths = [film.relative_to(folder).parts[:-1] for film in films]
+    for level in range(max(map(len, paths))):
+        words = [parts[level] for parts in paths if len(parts) > level]
+        if (rule := _parts(words)) is not None:
+            return {"split": {"pattern": f"^{'[^/]+/' * level}({'|'.join(dict.fromkeys(words))})/", **rule}}
+    words = [match[0] for path in findings.files if (match := re.search("[a-z]+", path.stem.rpartition("_")[2]))]
+    if len(findings.files) > 1 and (rule := _parts(words)) is not None:
+        alternatives = "|".join(dict.fromkeys(words))
+        return {"split": {"pattern": rf"({alternatives})\d*\{findings.files[0].suffix}", **rule}}
     return {"split": {"ratio": [0.7, 0.1, 0.2], "seed": 0}}
 
 
-def _text(content: Mapping[str, Any], found: Findings) -> str:
+def _parts(values: Sequence[str]) -> dict[str, Any] | None:
+    """Return the words of a published split that are not the card's defaults; None where it is none."""
+    by_part = {part: [v for v in dict.fromkeys(values) if v.lower() in words] for part, words in PARTS.items()}
+    known = [value for words in by_part.values() for value in words]
+    if not by_part["train"] or not by_part["test"] or set(values) - set(known) - {""}:
+        return None
+    keys = {"train": "train", "val": "val", "test": "tests"}
+    return {keys[part]: words for part, words in by_part.items() if words and words != [part]}
+
+
+def _part(word: str) -> str:
+    return next((part for part, words in PARTS.items() if word.lower() in words), "")
+
+
+def _text(content: Mapping[str, Any], findings: LabelFindings) -> str:
     """Write the card with what its author has to decide said beside it."""
     missing = {
         "spacing": "spacing: {mm_per_pixel: 0.1}   # or column, dicom, between: without it all is scored in pixels",
@@ -144,13 +194,13 @@ def _text(content: Mapping[str, Any], found: Findings) -> str:
     lines += ["# groups: {T1: [a, b, c, d]}     # structures, a vertebra's corners say", "# edges: [[a, b]]"]
     lines += ["# normalizer: [a, b]              # the pair whose distance normalises the NME"]
     lines += [f"# radii: {'[2, 2.5, 3, 4]' if 'spacing' in content else '[10, 20, 30, 40]'}"]
-    if found.annotations["format"] in ("labelme", "cvat"):
+    if findings.annotations["format"] in ("labelme", "cvat"):
         lines.append("# annotations: add `origin: corner` if the tool counts from the first pixel's corner")
     return "\n".join(lines) + "\n"
 
 
-def _column(found: Findings, words: Sequence[str]) -> str:
-    return next((name for name in found.columns if name.lower().replace(" ", "_") in words), "")
+def _column(findings: LabelFindings, words: Sequence[str]) -> str:
+    return next((name for name in findings.columns if name.lower().replace(" ", "_") in words), "")
 
 
 def _dumped(key: str, value: object) -> str:

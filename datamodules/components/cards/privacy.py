@@ -14,13 +14,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from datamodules.components.cards.card import Card
+from datamodules.components.cards.card_errors import WITHHELD
 from datamodules.components.errors import DataError
 from datamodules.components.images.cache import FilmCache
 from datamodules.components.schema import LandmarkSchema
 from datamodules.components.transforms import Box, FilmChange, InputSpec
 
 DIGITS = 12
-WITHHELD = "[private]"
 SHORTEST_SECRET = 4
 """Shorter texts are part of ordinary words and of every number."""
 

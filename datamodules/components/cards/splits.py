@@ -8,44 +8,45 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datamodules.components.cards.card import Rule
+from datamodules.components.cards.card import SplitRule
 from datamodules.components.errors import DataError
 from datamodules.components.protocols import Split, hold_out
 
 
-class Member(NamedTuple):
+class SplitMember(NamedTuple):
     """A case, as far as splits are concerned.
 
     Attributes:
         case: Its name.
         patient: Cases of one patient stay together.
-        part: The value of the rule's column; empty for a case that no split uses.
+        part: What the rule's column or pattern says; empty for a case that no split uses.
         stratum: The value of the column to stratify by.
-        place: File and line, for messages.
+        location: File and line, for messages.
     """
 
     case: str
     patient: str
     part: str = ""
     stratum: str = ""
-    place: str = ""
+    location: str = ""
 
 
-def split_names(rule: Rule) -> tuple[str, ...]:
+def split_names(rule: SplitRule) -> tuple[str, ...]:
     """Return the names of a rule's splits."""
     return tuple(f"fold{index}" for index in range(1, rule.folds + 1)) or ("main",)
 
 
-def split_members(rule: Rule, members: Sequence[Member]) -> tuple[Split, ...]:
+def split_members(rule: SplitRule, members: Sequence[SplitMember]) -> tuple[Split, ...]:
     """Return the splits of a rule.
 
     Raises:
-        DataError: The column has a value that the rule does not name, or puts a patient into training and test.
+        DataError: The column or pattern has a value that the rule does not name, or puts a patient into training and
+            test.
         ValueError: There are too few patients.
     """
     patients = {member.case: member.patient for member in members}
-    if rule.column:
-        return (_by_column(rule, members, patients),)
+    if rule.is_published:
+        return (_published(rule, members, patients),)
     if rule.ratio:
         train, val, test = deal(members, rule.ratio, rule.seed)
         return (Split("main", train, val, {"test": test}),)
@@ -58,7 +59,7 @@ def split_members(rule: Rule, members: Sequence[Member]) -> tuple[Split, ...]:
     return tuple(splits)
 
 
-def deal(members: Sequence[Member], shares: Sequence[float], seed: int) -> list[tuple[str, ...]]:
+def deal(members: Sequence[SplitMember], shares: Sequence[float], seed: int) -> list[tuple[str, ...]]:
     """Deal the cases to parts in proportion to `shares`, whole patients at a time.
 
     Patients come stratum by stratum, in random order within each, and each goes to the part that lacks most by then, so
@@ -67,12 +68,12 @@ def deal(members: Sequence[Member], shares: Sequence[float], seed: int) -> list[
     Raises:
         ValueError: A part would be empty.
     """
-    groups: dict[str, list[Member]] = {}
+    groups: dict[str, list[SplitMember]] = {}
     for member in sorted(members):
         groups.setdefault(member.patient, []).append(member)
     order = np.random.default_rng(seed).permutation(len(groups))
     shuffled = [list(groups.values())[index] for index in order]
-    parts: list[list[list[Member]]] = [[] for _ in shares]
+    parts: list[list[list[SplitMember]]] = [[] for _ in shares]
     weights, sizes = np.array(shares) / sum(shares), np.zeros(len(shares))
     for group in sorted(shuffled, key=_stratum):
         lack = np.where(weights > 0, weights * (sizes.sum() + len(group)) - sizes, -np.inf)
@@ -84,7 +85,7 @@ def deal(members: Sequence[Member], shares: Sequence[float], seed: int) -> list[
     return [tuple(sorted(member.case for group in part for member in group)) for part in parts]
 
 
-def _spared(parts: Sequence[list[list[Member]]]) -> list[Member]:
+def _spared(parts: Sequence[list[list[SplitMember]]]) -> list[SplitMember]:
     """Take a patient from the part with most of them.
 
     Raises:
@@ -96,18 +97,18 @@ def _spared(parts: Sequence[list[list[Member]]]) -> list[Member]:
     return largest.pop()
 
 
-def _stratum(group: Sequence[Member]) -> str:
+def _stratum(group: Sequence[SplitMember]) -> str:
     """The stratum of most of a patient's films."""
     return Counter(member.stratum for member in group).most_common(1)[0][0]
 
 
-def _by_column(rule: Rule, members: Sequence[Member], patients: Mapping[str, str]) -> Split:
+def _published(rule: SplitRule, members: Sequence[SplitMember], patients: Mapping[str, str]) -> Split:
     parts: dict[str, list[str]] = {}
     known = (*rule.train, *rule.val, *rule.tests)
     for member in members:
         if member.part and member.part not in known:
             raise DataError(
-                f"{member.place} has {member.part!r} in column {rule.column!r}, but the card's split knows "
+                f"{member.location} has {member.part!r} {_where(rule)}, but the card's split knows "
                 f"{', '.join(known)}; list the value under train, val or tests."
             )
         parts.setdefault(member.part, []).append(member.case)
@@ -120,12 +121,16 @@ def _by_column(rule: Rule, members: Sequence[Member], patients: Mapping[str, str
 
 
 def _refuse_straddling(
-    rule: Rule, fitted: Sequence[str], tests: Mapping[str, Sequence[str]], patients: Mapping[str, str]
+    rule: SplitRule, fitted: Sequence[str], tests: Mapping[str, Sequence[str]], patients: Mapping[str, str]
 ) -> None:
     tested = {patients[case] for cases in tests.values() for case in cases}
     shared = sorted({patients[case] for case in fitted} & tested)
     if shared:
         raise DataError(
-            f"column {rule.column!r} puts {len(shared)} patients into both training and test, {shared[0]} for one; "
-            f"correct the column, or let a ratio or folds split the set."
+            f"the split {_where(rule)} puts {len(shared)} patients into both training and test, {shared[0]} for one; "
+            f"correct it, or let a ratio or folds split the set."
         )
+
+
+def _where(rule: SplitRule) -> str:
+    return f"in column {rule.column!r}" if rule.column else f"by the pattern {rule.pattern!r}"

@@ -21,47 +21,47 @@ def nearest(name: str, known: Sequence[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known) or 'none'}."
 
 
-def build(kind: type[T], content: object, where: str) -> T:
-    """Return the dataclass `kind` filled from a mapping.
+def build(dataclass_type: type[T], content: object, where: str) -> T:
+    """Return the dataclass filled from a mapping.
 
     Raises:
         ValueError: A key is not known or lacks, or a value is not what its key takes.
     """
     given = mapping(content, where)
-    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]  # it is a dataclass
+    known = {item.name: item for item in fields(dataclass_type)}  # type: ignore[arg-type]
     refuse_unknown(given, list(known), where)
     needed = [name for name, item in known.items() if item.default is MISSING and item.default_factory is MISSING]
     require(given, needed, where)
-    return kind(**{key: plain(kind, key, value, f"{where}: ") for key, value in given.items()})
+    return dataclass_type(**{key: plain(dataclass_type, key, value, f"{where}: ") for key, value in given.items()})
 
 
-def plain(kind: type, key: str, value: object, where: str = "") -> object:
+def plain(dataclass_type: type, key: str, value: object, where: str = "") -> object:
     """Return a value as the annotation of its field says.
 
     Raises:
         ValueError: It is something else.
     """
-    hint, place = get_type_hints(kind)[key], where + key
+    hint, location = get_type_hints(dataclass_type)[key], where + key
     if hint is bool:
         if not isinstance(value, bool):
-            raise ValueError(f"{place} is {value!r}; write true or false.")
+            raise ValueError(f"{location} is {value!r}; write true or false.")
         return value
     if hint is int:
-        return whole_number(value, place)
+        return whole_number(value, location)
     if hint == float | None:
-        return number(value, place)
+        return number(value, location)
     if hint == tuple[float, ...]:
-        return tuple(number(item, place) for item in listed(value))
+        return tuple(number(item, location) for item in listed(value))
     if hint == tuple[str, ...]:
-        return texts(value, place)
-    return text(value, place) if hint is str else _choice(hint, value, place)
+        return texts(value, location)
+    return text(value, location) if hint is str else _choice(hint, value, location)
 
 
-def _choice(hint: object, value: object, place: str) -> object:
+def _choice(hint: object, value: object, location: str) -> object:
     """Return one of the words of a `Literal`, or of a `Literal` or None."""
     words = [word for part in get_args(hint) for word in (get_args(part) or (part,)) if isinstance(word, str)]
     if value not in words:
-        raise ValueError(f"{place} {value!r} is not known; {nearest(str(value), words)}")
+        raise ValueError(f"{location} {value!r} is not known; {nearest(str(value), words)}")
     return value
 
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 import datamodules
 from datamodules.audit.check import check
-from datamodules.components.cards.card import Card, Rule
+from datamodules.components.cards.card import Card, SplitRule
 from datamodules.components.cards.new_card import write_card
-from datamodules.components.cards.splits import Member, deal, split_members
+from datamodules.components.cards.splits import SplitMember, deal, split_members
 from datamodules.components.errors import DataError
 from datamodules.phantom import card_formats
 from datamodules.phantom.card_formats import NAMES, Labelled
@@ -77,7 +77,7 @@ def test_a_new_card_recognises_the_format_and_is_a_working_card(form: str, make:
     expected = make(form=form)
     said = write_card(tmp_path, tmp_path / "new.yaml")
     card = Card.load(tmp_path / "new.yaml")
-    assert (card.annotations.format, card.annotations.path) == (form, WRITERS[form][0])
+    assert (card.annotations.format, card.annotations.path) == (form, (WRITERS[form][0],))
     assert card.images == "films/*.png"
     assert card.private
     assert "8 images" in said[0]
@@ -155,7 +155,7 @@ members = st.lists(st.tuples(st.integers(0, 15), st.sampled_from("ab")), min_siz
 def test_dealing_keeps_patients_whole_uses_every_case_and_does_not_depend_on_the_order(
     drawn_members: list[tuple[int, str]], seed: int
 ) -> None:
-    cases = [Member(f"c{i:02d}", f"p{p}", stratum=s) for i, (p, s) in enumerate(drawn_members)]
+    cases = [SplitMember(f"c{i:02d}", f"p{p}", stratum=s) for i, (p, s) in enumerate(drawn_members)]
     if len({case.patient for case in cases}) < 8:
         return
     parts = deal(cases, (0.6, 0.1, 0.3), seed)
@@ -166,12 +166,12 @@ def test_dealing_keeps_patients_whole_uses_every_case_and_does_not_depend_on_the
 
 
 def test_dealing_is_stratified_and_folds_test_every_case_once() -> None:
-    cases = [Member(f"c{i:03d}", f"p{i:03d}", stratum="rare" if i % 10 == 0 else "common") for i in range(100)]
+    cases = [SplitMember(f"c{i:03d}", f"p{i:03d}", stratum="rare" if i % 10 == 0 else "common") for i in range(100)]
     train, val, test = deal(cases, (0.7, 0.1, 0.2), 0)
     assert [len(part) for part in (train, val, test)] == [70, 10, 20]
     rare = {case.case for case in cases if case.stratum == "rare"}
     assert [len(rare & set(part)) for part in (train, val, test)] == [7, 1, 2]
-    folds = split_members(Rule(folds=5, stratify="x"), cases)
+    folds = split_members(SplitRule(folds=5, stratify="x"), cases)
     assert sorted(case for fold in folds for case in fold.tests["test"]) == [case.case for case in cases]
     assert {len(rare & set(fold.tests["test"])) for fold in folds} == {2}
 
@@ -180,7 +180,7 @@ BROKEN = [
     ({"nmes": ["a"]}, "there is no key 'nmes'; did you mean 'names'?"),
     ({"annotations": {"format": "wide-csv", "paht": "x"}}, "no key 'paht' in annotations; did you mean 'path'?"),
     ({"annotations": {"format": "wide", "path": "x"}}, "format 'wide' is not known; did you mean 'wide-csv'?"),
-    ({"annotations": {"format": "coco"}}, "annotations lacks the key 'path'"),
+    ({"annotations": {"format": "coco"}}, "needs exactly one of path, readers, but has none"),
     ({"images": None}, "lacks the key 'images'"),
     ({"names": ["a", "a"]}, "the same label"),
     ({"names": [True]}, "write it in quotes"),

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from datamodules.components.cards.formats.common import Labels, Line, Source, collect, column, point, read_table
+from collections.abc import Iterator
+from pathlib import Path
+
+from datamodules.components.cards.formats.common import ImageLabels, Mark, Source, attempt, point
+from datamodules.components.cards.formats.tables import TableRow, column, read_table
+from datamodules.components.errors import DataError
 
 Keys = tuple[str, str, str]
 
 
-def read(source: Source) -> list[Labels]:
-    """Return the labels of every image, in the order of its first line.
+def parse(path: Path, source: Source) -> Iterator[ImageLabels | DataError]:
+    """Yield the labels of every image, in the order of its first line, or what is wrong with them.
 
     Raises:
-        DataError: A column or value is not what it should be; file, line and value are named.
+        DataError: The file is no table, or a column is not there.
     """
     spec = source.spec
-    images: dict[str, list[Line]] = {}
-    for path in source.paths:
-        for line in read_table(path, spec.delimiter):
-            images.setdefault(column(line, spec.case, "the image"), []).append(line)
-    return [_labels(image, lines, source) for image, lines in images.items()]
-
-
-def _labels(image: str, lines: list[Line], source: Source) -> Labels:
-    spec = source.spec
     keys = spec.label, spec.x or "x", spec.y or "y"
-    points = collect((_point(line, keys, spec.decimal) for line in lines), lines[0].place)
-    others = {name: value for name, value in lines[0].values.items() if name not in keys}
-    return Labels(image, lines[0].place, points, others)
+    images: dict[str, list[TableRow]] = {}
+    for row in read_table(path, spec.delimiter):
+        if isinstance(row, DataError):
+            yield row
+            continue
+        _ = [column(row, key, what) for key, what in zip(keys, ("the label", "x", "y"), strict=True)]
+        images.setdefault(column(row, spec.case, "the image"), []).append(row)
+    for image, rows in images.items():
+        yield attempt(_labels, image, rows, keys, spec.decimal)
 
 
-def _point(line: Line, keys: Keys, decimal: str) -> tuple[str, tuple[float, float]]:
-    label, x, y = (column(line, key, what) for key, what in zip(keys, ("the label", "x", "y"), strict=True))
-    return label, point(x, y, line.place, decimal)
+def _labels(image: str, rows: list[TableRow], keys: Keys, decimal: str) -> ImageLabels:
+    label, x, y = keys
+    marks = [Mark(row.values[label], point(row.values[x], row.values[y], row.location, decimal)) for row in rows]
+    others = {name: value for name, value in rows[0].values.items() if name not in keys}
+    return ImageLabels(image, rows[0].location, marks, others)

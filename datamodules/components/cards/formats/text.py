@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
-from datamodules.components.cards.formats.common import Labels, Point, Source, collect, in_order, point, read_text
+from datamodules.components.cards.formats.common import ImageLabels, Mark, Source, in_order, point, read_text, shown
 from datamodules.components.errors import DataError
 
 _BETWEEN = re.compile(r"[\s,;]+")
 
 
-def read(source: Source) -> list[Labels]:
-    """Return the labels of every file, whose name without suffix is the image's.
+def parse(path: Path, source: Source) -> Iterator[ImageLabels | DataError]:
+    """Yield the labels of a file, whose name without suffix is the image's.
 
     Raises:
         DataError: A line is not what it should be, or their number is not the landmarks'; file, line and value are
             named.
     """
-    return [_read(path, source) for path in source.paths]
-
-
-def _read(path: Path, source: Source) -> Labels:
-    pairs: list[tuple[str, Point]] = []
+    marks = []
     for line, text in enumerate(read_text(path).splitlines(), 1):
         if line <= source.spec.skip or not text.strip():
             continue
         *label, x, y = _fields(text, f"{path}, line {line}")
-        pairs.append((label[0] if label else "", point(x, y, f"{path}, line {line}")))
+        marks.append(Mark(label[0] if label else "", point(x, y, f"{path}, line {line}")))
     image = path.relative_to(source.root).with_suffix("").as_posix()
-    if any(label for label, _ in pairs):
-        return Labels(image, str(path), collect(pairs, str(path)))
-    return Labels(image, str(path), in_order([found for _, found in pairs], source, str(path)))
+    if not any(mark.label for mark in marks):
+        marks = in_order([mark.point for mark in marks], source, str(path))
+    yield ImageLabels(image, str(path), marks)
 
 
-def _fields(text: str, place: str) -> list[str]:
+def _fields(text: str, location: str) -> list[str]:
     fields = _BETWEEN.split(text.strip())
     if len(fields) not in (2, 3):
-        raise DataError(f"{place} holds {text.strip()!r} where `x y` or `label x y` is needed; correct the line.")
+        raise DataError(f"{location} holds {shown(text.strip())} where `x y` or `label x y` is needed; correct it.")
     return fields

@@ -2,51 +2,56 @@
 
 from __future__ import annotations
 
-from datamodules.components.cards.formats.common import (
-    Labels,
-    Line,
-    Source,
-    collect,
-    column,
-    in_order,
-    point,
-    read_table,
-)
+from collections.abc import Iterator
+from pathlib import Path
+
+from datamodules.components.cards.formats.common import ImageLabels, Mark, Source, attempt, in_order, point
+from datamodules.components.cards.formats.tables import TableRow, column, read_table
 from datamodules.components.errors import DataError
 
 X, Y = "{name}_x", "{name}_y"
 
 
-def read(source: Source) -> list[Labels]:
-    """Return the labels of every line.
+def parse(path: Path, source: Source) -> Iterator[ImageLabels | DataError]:
+    """Yield the labels of every line, or what is wrong with it.
 
     Raises:
-        DataError: A column or value is not what it should be; file, line and value are named.
+        DataError: The file is no table, or a column is not there.
     """
     spec = source.spec
-    lines = [line for path in source.paths for line in read_table(path, spec.delimiter, header=spec.header)]
-    return [_labels(line, source) if spec.header else _unnamed(line, source) for line in lines]
+    rows = read_table(path, spec.delimiter, header=spec.header)
+    columns = {label: [key.replace("{name}", label) for key in (spec.x or X, spec.y or Y)] for label in source.labels}
+    if spec.header and (sound := next((row for row in rows if isinstance(row, TableRow)), None)):
+        for label, names in columns.items():
+            _ = [column(sound, name, label) for name in names]
+    for row in rows:
+        if isinstance(row, DataError):
+            yield row
+        elif spec.header:
+            yield attempt(_named, row, columns, source)
+        else:
+            yield attempt(_unnamed, row, source)
 
 
-def _labels(line: Line, source: Source) -> Labels:
-    spec = source.spec
-    keys = {label: [key.replace("{name}", label) for key in (spec.x or X, spec.y or Y)] for label in source.labels}
-    pairs = [
-        (label, point(column(line, x, label), column(line, y, label), line.place, spec.decimal))
-        for label, (x, y) in keys.items()
+def _named(row: TableRow, columns: dict[str, list[str]], source: Source) -> ImageLabels:
+    marks = [
+        Mark(label, point(row.values[x], row.values[y], row.location, source.spec.decimal))
+        for label, (x, y) in columns.items()
     ]
-    used = {name for names in keys.values() for name in names}
-    others = {name: value for name, value in line.values.items() if name not in used}
-    return Labels(column(line, spec.case, "the image"), line.place, collect(pairs, line.place), others)
+    used = {name for names in columns.values() for name in names}
+    others = {name: value for name, value in row.values.items() if name not in used}
+    return ImageLabels(column(row, source.spec.case, "the image"), row.location, marks, others)
 
 
-def _unnamed(line: Line, source: Source) -> Labels:
-    """The image, then x, y of every landmark in order."""
-    image, *values = line.values.values()
-    if len(values) != 2 * source.landmarks:
+def _unnamed(row: TableRow, source: Source) -> ImageLabels:
+    """Return the labels of a line that is the image, then x, y of every landmark in order."""
+    image, *values = row.values.values()
+    needed = 2 * source.landmarks
+    if len(values) < needed or any(values[needed:]):
         raise DataError(
-            f"{line.place} holds {len(values)} numbers after the image, but {source.landmarks} landmarks need "
-            f"{2 * source.landmarks}; correct the line or the card's names."
+            f"{row.location} holds {len(values)} numbers after the image, but {source.landmarks} landmarks need "
+            f"{needed}; correct the line or the card's names."
         )
-    points = [point(x, y, line.place, source.spec.decimal) for x, y in zip(values[::2], values[1::2], strict=True)]
-    return Labels(image, line.place, in_order(points, source, line.place))
+    coordinates = zip(values[:needed:2], values[1:needed:2], strict=True)
+    points = [point(x, y, row.location, source.spec.decimal) for x, y in coordinates]
+    return ImageLabels(image, row.location, in_order(points, source, row.location))
