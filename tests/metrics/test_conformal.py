@@ -115,3 +115,23 @@ def test_a_run_without_validation_predictions_is_not_scored() -> None:
     assert Conformal(PX).lacks(cases) is None
     few = cases._replace(quantiles=torch.full_like(cases.quantiles, torch.inf))
     assert Conformal(PX).lacks(few) is None
+
+
+@pytest.mark.parametrize(("quantile", "coverage"), [(5.0, 100), (4.999, 0)])
+def test_a_truth_on_the_edge_of_its_region_is_covered(quantile: float, coverage: float) -> None:
+    cases = make_spines(2)
+    cases = cases._replace(
+        points=torch.tensor([3.0, 4.0], dtype=torch.float64).expand_as(cases.points),
+        target=torch.zeros_like(cases.points),
+        covariance=torch.full_like(cases.covariance, torch.nan),
+        quantiles=torch.full_like(cases.quantiles, quantile),
+    )
+    assert Conformal(PX).reduce(Conformal(PX).terms(cases))["conformal_coverage_90"] == coverage
+
+
+def test_columns_name_their_level_and_only_the_radius_has_a_better_direction() -> None:
+    columns = Conformal(SPINE).columns()
+    assert "95 %" in columns["conformal_coverage_95"].title
+    assert "95 %" in columns["conformal_radius_95"].title
+    assert columns["conformal_coverage_50"][1:] == ("%", None)
+    assert columns["conformal_radius_50"][1:] == ("mm", False)

@@ -130,6 +130,7 @@ def test_identical_rows_tie_and_a_clear_shift_is_found() -> None:
     assert found.pair(0, 2).p_holm < 0.001
     assert [found.tied_with(row) for row in range(3)] == [(1,), (0,), ()]
     assert (found.pair(0, 2).better, found.pair(0, 2).worse) == (30, 0)
+    assert (found.pair(0, 1).better, found.pair(0, 1).worse) == (0, 0)
 
 
 def test_ties_follow_the_corrected_p() -> None:
@@ -167,7 +168,38 @@ def test_too_few_films_are_not_tested_and_tie_nobody() -> None:
 
 def test_six_clear_films_reach_the_smallest_p_there_is() -> None:
     found = compared(board(cases=6, rows=3, step=100))
+    assert found.tested
     assert min(pair.p_holm for pair in found.pairs) == pytest.approx(found.smallest_p) == pytest.approx(3 * 2 / 2**6)
+
+
+def test_no_smallest_p_is_larger_than_one() -> None:
+    assert compared(board(cases=5, rows=10)).smallest_p == 1.0
+
+
+@pytest.mark.parametrize(("p", "tied"), [(0.05, (1,)), (0.0499, ())])
+def test_rows_are_tied_at_a_corrected_p_of_exactly_five_percent(p: float, tied: tuple[int, ...]) -> None:
+    none = stats.Difference(0.0, 0.0, 0.0)
+    pair = Pair(0, 1, none, none, better=4, worse=2, p=p, p_holm=p)
+    assert Comparison(("a", "b"), 6, 0, None, (1.0, 2.0), None, (pair,)).tied_with(0) == tied
+
+
+def test_two_patients_have_an_interval_and_one_has_none() -> None:
+    values = board(cases=6, rows=2)
+    two, one = ["a", "a", "b", "b", "b", "b"], ["a"] * 6
+    differences = values[:, 0] - values[:, 1]
+    assert compared(values, two).pair(0, 1).mean[1:] == pytest.approx(loop_interval(differences, two, np.mean))
+    single = compared(values, one).pair(0, 1)
+    assert single.mean.value == pytest.approx(differences.mean())
+    assert np.isnan([*single.mean[1:], *single.median[1:]]).all()
+
+
+def test_a_patient_with_many_films_counts_once() -> None:
+    patients = [f"p{i}" for i in range(8) for _ in range(i + 1)]
+    values = board(cases=len(patients), rows=3)
+    found, means = compared(values, patients), patient_means(values, patients)
+    for pair in found.pairs:
+        assert pair.p == pytest.approx(wilcoxon(means[:, pair.first] - means[:, pair.second]).pvalue)
+    assert found.average_ranks == pytest.approx((means.argsort(axis=1).argsort(axis=1) + 1).mean(axis=0))
 
 
 def test_without_common_films_nothing_is_compared() -> None:
@@ -202,6 +234,18 @@ def test_the_friedman_test_needs_three_rows_two_blocks_and_a_difference() -> Non
     assert friedman(np.ones((9, 4))) is None
 
 
+def test_the_friedman_test_of_three_rows_and_two_blocks() -> None:
+    found = friedman(np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]))
+    assert found is not None
+    assert (found.statistic, found.p) == pytest.approx((4.0, np.exp(-2)))  # chi-square with two degrees of freedom
+
+
+def test_one_difference_of_zero_drops_out() -> None:
+    differences = np.random.default_rng(3).normal(0.4, 1, (12, 2))
+    differences[4, 1] = 0
+    assert signed_rank_p(differences)[1] == pytest.approx(exact_p(np.delete(differences[:, 1], 4)))
+
+
 def test_ties_among_differences_do_not_change_the_other_pairs() -> None:
     differences = np.random.default_rng(0).normal(size=(20, 3))
     alone = signed_rank_p(differences[:, [0]])
@@ -214,6 +258,8 @@ def test_many_rows_are_compared_in_parts_with_the_same_numbers(monkeypatch: pyte
     values = board(cases=15, rows=6)
     whole = compared(values)
     monkeypatch.setattr(stats, "_CHUNK", 4)
+    assert compared(values).pairs == whole.pairs
+    monkeypatch.setattr(stats, "MEDIANS", 15)  # as many as there are pairs
     assert compared(values).pairs == whole.pairs
     monkeypatch.setattr(stats, "MEDIANS", 4)
     without = compared(values)
