@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmark.badges import PHANTOM
 from benchmark.cell import Budget, Cell
 from benchmark.predictions import PREDICTIONS, case_rows, write_predictions
 from benchmark.store import RunRecord, RunStore
@@ -90,7 +91,7 @@ def _write(name: str, data: LandmarkDataModule, reader: str, marked: Mapping[str
     now = datetime.now(UTC).isoformat(timespec="seconds")
     record = RunRecord("done", cell, data.fingerprint, now, now, data.content, weights="", human=True)
     sets = {test_set: len(cases) for test_set, cases in tests.items()}
-    badges = (*data.protocol.caveats, *(("phantom films",) if data.is_phantom else ()))
+    badges = (*data.protocol.caveats, *((PHANTOM,) if data.is_phantom else ()))
     return store.write(replace(record, test_sets=sets, badges=badges))
 
 

@@ -15,6 +15,12 @@ from benchmark.cell import Cell
 
 RUN = "run.json"
 SCORES = "scores.parquet"
+SCORE_TABLE = "scores.csv"
+"""The scores of all runs, in the root."""
+FACTS = "facts.json"
+"""What leaderboards say about datasets and methods, in the root."""
+STRESS = "stress.csv"
+"""The scores on corrupted films, in the root."""
 HISTORY = "history.csv"
 LOG = "log.txt"
 CARDS = "cards"
@@ -143,7 +149,7 @@ class RunStore:
         Raises:
             FileNotFoundError: Nothing was scored yet.
         """
-        path = self.root / "scores.csv"
+        path = self.root / SCORE_TABLE
         if not path.is_file():
             raise FileNotFoundError(f"{path} is not there; run `osteomark score --store {self.root}` first.")
         return pd.read_csv(path)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmark.badges import PRIVATE
 from benchmark.predictions import POINT, PREDICTIONS, PUBLISHED, read_table
 from benchmark.store import RunStore, write_atomically
-
-PRIVATE = "private data"
-"""The badge of runs on private data."""
 
 
 def publish_predictions(store: Path | str, out: Path | str) -> list[Path]:

@@ -35,8 +35,8 @@ class BayeRegX(Method):
     Crops come from a detector that is trained before the regressor, or, with `crops="oracle"`, from the true landmarks,
     at test time too: then `predict` reads `batch.points`, and leaderboards show the badge "oracle crop".
 
-    Points and standard deviations are fractions of a crop's sides; `leaderboards.site.certainty` sorts them into the
-    paper's certain, moderately and highly uncertain points.
+    Points and standard deviations are fractions of a crop's sides; `leaderboards.site.uncertainty_classes` sorts
+    them into the paper's certain, moderately and highly uncertain points.
     """
 
     paper = Paper(

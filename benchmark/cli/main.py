@@ -36,15 +36,18 @@ def leaderboard(
         plugin: Python files with methods of your own.
         predictions: Write the predicted points beside the tables, too, without the films' labels.
     """
-    from leaderboards.build import build, show
+    from benchmark.store import STRESS
+    from leaderboards.build import read_leaderboards, write_leaderboards
     from leaderboards.publish import publish_predictions
-    from leaderboards.robustness.tables import STRESS, stress_page
+    from leaderboards.robustness.page import write_stress
+    from leaderboards.text.terminal import show
 
     commands.score(store=store, plugin=plugin)
     folder = out or store / "leaderboards"
-    show(build(store, folder))
+    content = read_leaderboards(store)
+    show(content, write_leaderboards(content, folder))
     if (store / STRESS).is_file():
-        stress_page(store, folder)
+        write_stress(store, folder)
     if predictions:
         publish_predictions(store, folder / "predictions")
     return 0
@@ -83,11 +86,12 @@ def _with_robustness(stress: Command) -> Command:
 
     @wraps(stress)
     def command(*, store: Path, out: Path | None, **arguments: object) -> int:
-        from leaderboards.robustness.tables import read_stress, show, stress_page
+        from leaderboards.robustness.page import show_stress, write_stress
+        from leaderboards.robustness.scores import read_stress
 
         code = stress(store=store, out=out, **arguments)
-        show(read_stress(store))
-        for path in stress_page(store, out or store / "leaderboards"):
+        show_stress(read_stress(store))
+        for path in write_stress(store, out or store / "leaderboards"):
             commands.console.print(f"  {path}", markup=False)
         return code
 

@@ -23,6 +23,7 @@ import torch
 import datamodules
 import methods
 from benchmark import dataset_folders as data
+from benchmark.badges import ORACLE_CROP, PHANTOM
 from benchmark.cell import freeze
 from benchmark.lookup import choose
 from benchmark.packs import pack as packs
@@ -38,7 +39,6 @@ STORED = {packs.PREDICTIONS: PREDICTIONS, packs.VALIDATION: VALIDATION}
 """A pack's table -> the run's file that it was made of."""
 TOLERANCE = 1e-6
 """Relative difference of two machines' arithmetic that is none."""
-PHANTOM, ORACLE = "phantom films", "oracle crop"
 UNPROVEN = (
     "Not proven, and not provable from a pack: that the predictions came from the training that run.json describes, "
     "and its curves, times and memory. To know, train that commit with that configuration and seed, and compare."
@@ -236,7 +236,7 @@ def _check_facts(pack: Pack, dataset: type[LandmarkDataModule], method: type[Met
     _expect("parameters", built.parameter_counts(), record.parameters)
     _expect("input size", tuple(spec.size), record.input_size)
     _expect("pre-trained weights", weights, record.weights)
-    marks = {PHANTOM: truth.phantom, ORACLE: spec.oracle_crop is not None}
+    marks = {PHANTOM: truth.phantom, ORACLE_CROP: spec.oracle_crop is not None}
     caveats = dataset.find_protocol(cell.protocol).caveats
     badges = dict.fromkeys((*caveats, *(mark for mark, there in marks.items() if there)))
     _expect(

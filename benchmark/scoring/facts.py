@@ -11,10 +11,8 @@ from typing import Any
 import datamodules
 import methods
 from benchmark.lookup import Variant, effective_hparams
-from benchmark.store import RunRecord, write_atomically
+from benchmark.store import FACTS, RunRecord, write_atomically
 from datamodules.base import LandmarkDataModule
-
-FACTS = "facts.json"
 
 
 def write_facts(store: Path, runs: Iterable[RunRecord], plugins: Sequence[Path | str] = ()) -> Path:

@@ -39,7 +39,7 @@ from benchmark.scoring import leak_free
 from benchmark.scoring.cases import CaseSet, pool, read_case_sets
 from benchmark.scoring.facts import write_facts
 from benchmark.scoring.resampling import interval, patients_of
-from benchmark.store import CARDS, SCORES, RunRecord, RunStore, write_atomically
+from benchmark.store import CARDS, SCORE_TABLE, SCORES, RunRecord, RunStore, write_atomically
 from datamodules.base import LandmarkDataModule
 from metrics.base import Anatomy, Cases, LandmarkMetric
 
@@ -108,7 +108,7 @@ def score(store: Path | str, plugins: Sequence[Path | str] = ()) -> Path:
         groups[key] = known[key] if key in known else _rows_or_reason(group)
     rows = [row for group in groups.values() for row in group]
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(COUNTS, "Int64"))
-    path = root / "scores.csv"
+    path = root / SCORE_TABLE
     write_atomically(path, lambda file: frame.to_csv(file, index=False, float_format="%.8g", lineterminator="\n"))
     write_atomically(root / CACHE, lambda file: file.write_text(json.dumps(groups)))
     write_facts(root, runs, plugins)

@@ -14,11 +14,10 @@ from benchmark.predictions import PREDICTIONS, read_cases
 from benchmark.scoring.cases import CaseSet, pool, read_case_sets
 from benchmark.scoring.resampling import interval, patients_of
 from benchmark.scoring.score import FIRST, Group, anatomy_of, applicable, group_runs
-from benchmark.store import CARDS, RunStore, write_atomically
+from benchmark.store import CARDS, STRESS, RunStore, write_atomically
 from benchmark.stress.predict import Part, Plan, stored_parts
 from metrics.base import Cases, LandmarkMetric
 
-STRESS_SCORES = "stress.csv"
 COLUMNS = (
     *("dataset", "protocol", "content", "test_set", "variant", "config", "corruption", "severity", "column"),
     *("value", "low", "high", "cases", "level", "title", "unit", "higher_is_better", "method", "budget", "seeds"),
@@ -65,7 +64,7 @@ def score_stress(store: Path | str) -> Path:
             boards.setdefault((run.cell.dataset, run.cell.protocol, run.content), []).append(found)
     rows = [row for _, board in sorted(boards.items()) for row in _board_rows(board)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    path = root / STRESS_SCORES
+    path = root / STRESS
     write_atomically(path, lambda file: frame.to_csv(file, index=False, float_format="%.8g", lineterminator="\n"))
     return path
 

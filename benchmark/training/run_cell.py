@@ -21,6 +21,7 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 
 import datamodules
 import methods
+from benchmark.badges import ORACLE_CROP, PHANTOM
 from benchmark.cell import Cell
 from benchmark.lookup import choose
 from benchmark.predictions import VALIDATION
@@ -256,8 +257,8 @@ class Run:
             "test_sets": {name: len(cases) for name, cases in self.data.split.tests.items()},
             "badges": (
                 *protocol.caveats,
-                *(("phantom films",) if self.data.is_phantom else ()),
-                *(("oracle crop",) if spec.oracle_crop is not None else ()),
+                *((PHANTOM,) if self.data.is_phantom else ()),
+                *((ORACLE_CROP,) if spec.oracle_crop is not None else ()),
             ),
             "weights": self.method.weights,
         }

@@ -1,4 +1,4 @@
-"""Badges: what a reader must know beside a number, derived from what runs and facts say, never from a method's name."""
+"""Badges: what must be known beside a number, derived from what runs and facts say, never from a method's name."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from fractions import Fraction
 from typing import Any
 
 from benchmark.store import RunRecord
-from leaderboards.boards.board import Board, Column, Row
+from leaderboards.boards.board import Board
+from leaderboards.boards.numbers import difference
 from leaderboards.boards.reported import Reported
-from leaderboards.text.tables import difference
 
 PAPER = "paper"
 """The budget of runs that are trained as published."""
@@ -40,7 +40,7 @@ def run_badges(
 
 
 def board_badges(board: Board) -> tuple[str, ...]:
-    """Return what holds for all numbers of a board: films that leak, a truth that is not the dataset's usual one."""
+    """Return what holds for a board's films and labels: leaks, and a truth that is not the dataset's usual one."""
     badges = []
     if board.leaked or board.facts.get("leaks") == "patients":
         badges.append(LEAKED)
@@ -48,6 +48,11 @@ def board_badges(board: Board) -> tuple[str, ...]:
     if usual and truth != usual:
         badges.append(f"other truth: {truth} instead of {usual}")
     return tuple(badges)
+
+
+def board_caveats(board: Board) -> tuple[str, ...]:
+    """Return the badges of a board, and what is known to be wrong with its protocol."""
+    return (*board_badges(board), *board.facts.get("caveats", ()))
 
 
 def reader_note(reader: str, truth: str, readers: Mapping[str, list[str]]) -> str:
@@ -66,11 +71,6 @@ def reader_note(reader: str, truth: str, readers: Mapping[str, list[str]]) -> st
     others = "the other one" if len(behind) == 2 else "the mean of the others"
     role = f"one of the {len(behind)} readers whose mean is the truth"
     return f"{role}: {share} of its distance to {others}, by construction"
-
-
-def gap(row: Row, column: Column) -> float:
-    """Return a row's value minus what the method's own paper reports; NaN where either is missing."""
-    return row.value(column.name) - row.reported.get(column.name, math.nan)
 
 
 def gap_notes(printed: Reported, board: Board) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a leaderboard is: a board of rows, their scores and their ranks; nothing is read or formatted here."""
+"""What a leaderboard is: a board of rows, their scores and their ranks; nothing is read here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from statistics import fmean, median
 from typing import Any, Literal, NamedTuple
 
 from benchmark.store import RunRecord
+from leaderboards.boards.numbers import NO_NUMBER, heading, ranges
 from leaderboards.boards.statistics import Comparison
 
 FLOOR = "mean_shape"
@@ -19,12 +20,12 @@ BETTER = {"True": True, "False": False}
 Status = Literal["done", "incomplete", "unscored", "unsupported", "failed", "human", "reported"]
 
 
-class Column(NamedTuple):
-    """A score's column.
+class ScoreColumn(NamedTuple):
+    """A score of a board.
 
     Attributes:
         name: As in `scores.csv`.
-        title: Heading for a reader.
+        title: Its heading.
         unit: Of the values; empty for a pure number.
         higher_is_better: Direction of improvement; None where the best value is neither the highest nor the lowest.
         metric: The metric it belongs to.
@@ -35,6 +36,11 @@ class Column(NamedTuple):
     unit: str
     higher_is_better: bool | None
     metric: str
+
+    @property
+    def heading(self) -> str:
+        """The title with unit and direction."""
+        return heading(self.title, self.unit, self.higher_is_better)
 
     def beats(self, value: float, other: float) -> bool:
         """Tell whether `value` is strictly better than `other`."""
@@ -74,8 +80,8 @@ class Row:
         variant: The method's variant.
         label: The variant, with the hyper-parameters that set it apart from its other rows.
         budget: How much training, in words.
-        scores: Column name to score.
-        reported: Column name to what the variant's own paper reports under this protocol and test set.
+        scores: ScoreColumn name to score.
+        reported: ScoreColumn name to what the variant's own paper reports under this protocol and test set.
         runs: The runs behind it, of any status.
         seeds: The seeds that are averaged.
         folds: The folds whose cases are pooled.
@@ -83,7 +89,7 @@ class Row:
         cases_leak_free: How many of them no known leak touches; None where that is not known.
         paper: As cited.
         url: Of the paper.
-        badges: What a reader must know beside the numbers.
+        badges: What must be known beside the numbers.
         notes: What is missing or went wrong, in words.
         parameters: Number of trainable parameters, where known.
         settings: The hyper-parameters that are not the variant's own, as `name=value`.
@@ -123,8 +129,8 @@ class Row:
     def counted(self) -> dict[str, list[RunRecord]]:
         """The runs whose cases the scores pool, by seed: the newest of each fold, seeds and folds in their order."""
         newest = {(str(run.cell.seed), run.cell.split): run for run in sorted(self.done, key=lambda run: run.finished)}
-        found = {seed: [newest[seed, fold] for fold in self.folds if (seed, fold) in newest] for seed in self.seeds}
-        return {seed: runs for seed, runs in found.items() if runs}
+        pooled = {seed: [newest[seed, fold] for fold in self.folds if (seed, fold) in newest] for seed in self.seeds}
+        return {seed: runs for seed, runs in pooled.items() if runs}
 
     @property
     def train_seconds(self) -> float | None:
@@ -139,9 +145,37 @@ class Row:
         times = [run.latency_ms for run in self.done if run.latency_ms is not None]
         return median(times) if times else None
 
+    @property
+    def method(self) -> str:
+        """The method whose variant this is; empty for papers' rows and for human readers."""
+        return self.runs[0].cell.method if self.runs and self.status != "human" else ""
+
+    @property
+    def flops(self) -> int | None:
+        """Of one image, where a run has counted them."""
+        return next((run.flops for run in self.done if run.flops is not None), None)
+
+    @property
+    def weights(self) -> str:
+        """The pre-trained weights of all runs."""
+        return ", ".join(sorted({run.weights for run in self.done}))
+
+    @property
+    def input_size(self) -> str:
+        """Height x width of the network's input in all runs."""
+        return ", ".join(sorted({"x".join(map(str, run.input_size)) for run in self.done if run.input_size}))
+
+    def score(self, column: str) -> Score:
+        """The score in a column; one of NaN where there is none."""
+        return self.scores.get(column, Score(math.nan))
+
     def value(self, column: str) -> float:
         """The number in a column; NaN where there is none."""
-        return self.scores[column].value if column in self.scores else math.nan
+        return self.score(column).value
+
+    def gap(self, column: str) -> float:
+        """The number in a column minus what the variant's own paper reports; NaN where either is missing."""
+        return self.value(column) - self.reported.get(column, math.nan)
 
 
 @dataclass(frozen=True)
@@ -168,7 +202,7 @@ class Board:
     test_set: str
     title: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    columns: tuple[Column, ...] = ()
+    columns: tuple[ScoreColumn, ...] = ()
     rows: tuple[Row, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
     patient_rule: str = ""
@@ -202,10 +236,54 @@ class Board:
         return tuple(rows[key] for key in self.comparison.rows) if self.comparison else ()
 
     def tied_with(self, row: Row) -> tuple[Row, ...] | None:
-        """Return the rows that cannot be told from a row, best first; None where it was not tested."""
+        """Return the rows that no test separates from a row, best first; None where it was not tested."""
         if self.comparison is None or not self.comparison.tested or row.key not in self.comparison.rows:
             return None
         return tuple(self.compared[other] for other in self.comparison.tied_with(self.comparison.rows.index(row.key)))
+
+    def tied_text(self, row: Row) -> str:
+        """Write the ranks with which a row is tied.
+
+        Returns:
+            `none` where it is tied with no row, `not tested` without a test, nothing for a row without rank.
+        """
+        tied = self.tied_with(row)
+        if tied is None:
+            return "" if row.rank is None else "not tested"
+        return ranges(other.rank for other in tied if other.rank is not None) or "none"
+
+    def rank_text(self, row: Row) -> str:
+        """Write a rank, with `=` where it is shared."""
+        if row.rank is None:
+            return NO_NUMBER
+        shared = sum(other.rank == row.rank for other in self.rows) > 1
+        return f"{row.rank}=" if shared else str(row.rank)
+
+    @cached_property
+    def leak_free_ranks(self) -> dict[str, int]:
+        """The rank of each ranked row by the first column on the leak-free cases alone, by `Row.key`."""
+        if not self.ranked:
+            return {}
+        first = self.columns[0]
+        values = {row.key: row.score(first.name).value_leak_free for row in self.ranked}
+        known = {key: value for key, value in values.items() if not math.isnan(value)}
+        ordered = sorted(known.values(), reverse=bool(first.higher_is_better))
+        return {key: ordered.index(value) + 1 for key, value in known.items()}
+
+    @property
+    def folds_expected(self) -> int | None:
+        """How many folds the protocol has; None where it is not known."""
+        return len(self.facts.get("splits", ())) or None
+
+    @property
+    def name(self) -> str:
+        """The board in a line."""
+        return " · ".join(filter(None, (self.dataset, self.protocol, self.test_set)))
+
+    @property
+    def page(self) -> str:
+        """File stem of the page of its dataset and protocol."""
+        return f"{self.dataset}-{self.protocol}"
 
     @property
     def floor(self) -> Row | None:
@@ -213,7 +291,7 @@ class Board:
         return next((row for row in self.ranked if row.variant == FLOOR), None)
 
 
-def rank_rows(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
+def rank_rows(rows: Sequence[Row], columns: Sequence[ScoreColumn]) -> list[Row]:
     """Rank the rows that pool the same folds as the row with most of them, by the first column.
 
     Rows with other folds were tested on other cases: they keep their numbers, become `incomplete` and are not ranked.
@@ -241,7 +319,7 @@ def rank_rows(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
     return [*ranked, *human, *other, *(row for row in rows if id(row) not in placed)]
 
 
-def mark_against_floor(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
+def mark_against_floor(rows: Sequence[Row], columns: Sequence[ScoreColumn]) -> list[Row]:
     """Give every ranked row that is not strictly better than the trivial method a badge that says so."""
     floor = next((row for row in rows if row.variant == FLOOR and row.rank is not None), None)
     if floor is None:

@@ -11,17 +11,14 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.badges import PHANTOM
 from benchmark.cell import Cell
-from benchmark.store import RunRecord, RunStore
+from benchmark.store import FACTS, SCORE_TABLE, RunRecord, RunStore
 from leaderboards.boards.badges import gap_notes, reader_note, run_badges
-from leaderboards.boards.board import BETTER, Board, Column, Row, Score, Status, mark_against_floor, rank_rows
+from leaderboards.boards.board import BETTER, Board, Row, Score, ScoreColumn, Status, mark_against_floor, rank_rows
 from leaderboards.boards.case_scores import CaseScores
 from leaderboards.boards.reported import PARAMETERS, Reported, load_reported, own_numbers
 
-SCORES = "scores.csv"
-FACTS = "facts.json"
-PHANTOM = "phantom films"
-"""The badge of runs on drawn films."""
 NUMBERS = (
     *("folds_done", "folds_expected", "cases", "value", "low", "high", "sd_seeds"),
     *("cases_leak_free", "value_leak_free", "low_leak_free", "high_leak_free"),
@@ -44,13 +41,13 @@ def read_boards(store: Path | str, reported: Sequence[Reported] | None = None) -
         ValueError: A `run.json` is damaged.
     """
     root = Path(store)
-    for name in (SCORES, FACTS):
+    for name in (SCORE_TABLE, FACTS):
         if not (root / name).is_file():
             raise FileNotFoundError(f"{root / name} is not there; run `osteomark score --store {root}` first.")
-    reader = _Reader(
+    reader = _BoardAssembler(
         json.loads((root / FACTS).read_text(encoding="utf-8")), load_reported() if reported is None else reported
     )
-    runs, scores = RunStore(root).runs(), _read_scores(root / SCORES)
+    runs, scores = RunStore(root).runs(), _read_scores(root / SCORE_TABLE)
     pages: dict[tuple[str, str, str], list[RunRecord]] = {}
     for run in sorted(runs, key=_run_order):
         pages.setdefault((run.cell.dataset, run.cell.protocol, run.content), []).append(run)
@@ -58,7 +55,7 @@ def read_boards(store: Path | str, reported: Sequence[Reported] | None = None) -
 
 
 @dataclass(frozen=True)
-class _Reader:
+class _BoardAssembler:
     """What is the same for all boards.
 
     Args:
@@ -147,10 +144,12 @@ def _read_scores(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=dict.fromkeys(text, "str"), keep_default_na=False, na_values=blank)
 
 
-def _columns(scores: pd.DataFrame) -> tuple[Column, ...]:
+def _columns(scores: pd.DataFrame) -> tuple[ScoreColumn, ...]:
     described = scores.loc[scores["column"] != "", ["column", "title", "unit", "higher_is_better", "metric"]]
     rows = described.drop_duplicates("column").itertuples(index=False, name=None)
-    return tuple(Column(name, title, unit, BETTER.get(higher), metric) for name, title, unit, higher, metric in rows)
+    return tuple(
+        ScoreColumn(name, title, unit, BETTER.get(higher), metric) for name, title, unit, higher, metric in rows
+    )
 
 
 def _absent(scores: pd.DataFrame) -> dict[str, str]:

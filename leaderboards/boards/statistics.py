@@ -47,7 +47,7 @@ class Difference(NamedTuple):
     high: float
 
 
-class Pair(NamedTuple):
+class RowPair(NamedTuple):
     """What is known of two rows.
 
     Attributes:
@@ -103,7 +103,7 @@ class Comparison:
     patients: int | None
     average_ranks: tuple[float, ...]
     friedman: Friedman | None
-    pairs: tuple[Pair, ...]
+    pairs: tuple[RowPair, ...]
 
     @property
     def units(self) -> int:
@@ -128,7 +128,7 @@ class Comparison:
             table[pair.first, pair.second] = table[pair.second, pair.first] = pair.p_holm
         return table
 
-    def pair(self, first: int, second: int) -> Pair:
+    def pair(self, first: int, second: int) -> RowPair:
         """Return a pair by the positions of its rows, the smaller one first."""
         return self._by_rows[first, second]
 
@@ -139,7 +139,7 @@ class Comparison:
         return tuple(int(other) for other in np.flatnonzero(self.p_values[row] >= ALPHA) if other != row)
 
     @cached_property
-    def _by_rows(self) -> dict[tuple[int, int], Pair]:
+    def _by_rows(self) -> dict[tuple[int, int], RowPair]:
         return {(pair.first, pair.second): pair for pair in self.pairs}
 
 
@@ -243,7 +243,7 @@ def _pairs(
     by_patient: Float[np.ndarray, "patient row"],
     *,
     higher_is_better: bool,
-) -> tuple[Pair, ...]:
+) -> tuple[RowPair, ...]:
     rows, units = values.shape[1], len(by_patient)
     first, second = np.triu_indices(rows, 1)
     if not len(first):
@@ -258,7 +258,7 @@ def _pairs(
     better, worse, p = np.concatenate(parts, axis=1)
     found = zip(first, second, *_differences(values, patient, first, second), better, worse, p, holm(p), strict=True)
     return tuple(
-        Pair(int(a), int(b), mean, median, int(wins), int(losses), float(p), float(p_holm))
+        RowPair(int(a), int(b), mean, median, int(wins), int(losses), float(p), float(p_holm))
         for a, b, mean, median, wins, losses, p, p_holm in found
     )
 

@@ -6,27 +6,28 @@ import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from benchmark.store import write_atomically
+from benchmark.store import FACTS, STRESS, write_atomically
 from leaderboards.boards.board import Board
-from leaderboards.boards.read import FACTS, read_boards
 from leaderboards.boards.reported import Reported
-from leaderboards.build import write_boards
-from leaderboards.robustness.tables import STRESS, read_stress, stress_page
-from leaderboards.site.dataset import EXPORTS, Page, Sources, dataset_page
-from leaderboards.site.films import PARTS, Draw
-from leaderboards.site.html import TEMPLATES, environment
-from leaderboards.site.methods import method_list, method_pages
-from leaderboards.site.overview import averages, costs, leaders, ranks
-from leaderboards.site.ranking import STATUS_TEXT, method_page
-from leaderboards.text.pages import page_name
+from leaderboards.build import read_leaderboards, write_leaderboards
+from leaderboards.pages.model import Page, Section
+from leaderboards.pages.overview import board_addresses
+from leaderboards.robustness.page import write_stress
+from leaderboards.robustness.scores import read_stress
+from leaderboards.site.blocks import ChartGrid
+from leaderboards.site.board_pages import Sources, complete_page
+from leaderboards.site.films import Draw
+from leaderboards.site.html import EXPORTS, TEMPLATES, environment
+from leaderboards.site.methods import method_pages
+from leaderboards.site.pareto import cost_charts
 
-PLOTLY = "plotly.min.js"
-MANIFEST = "files.txt"
+PLOTLY: Final = "plotly.min.js"
+MANIFEST: Final = "files.txt"
 """Lists the site's files, so that the next build removes those that it no longer writes."""
+_COSTS: Final = Section("What accuracy costs", id="costs-section")
 
 
 def build_site(
@@ -47,52 +48,45 @@ def build_site(
         FileNotFoundError: The store was not scored yet.
         ValueError: A `run.json` is damaged.
     """
-    folder = Path(out)
-    boards = read_boards(store, reported)
-    facts = json.loads((Path(store) / FACTS).read_text(encoding="utf-8"))
-    stressed = read_stress(store) if (Path(store) / STRESS).is_file() else []
-    exports = write_boards(boards, folder / EXPORTS) + (stress_page(store, folder / EXPORTS) if stressed else [])
+    folder, root = Path(out), Path(store)
+    content = read_leaderboards(store, reported)
+    facts = json.loads((root / FACTS).read_text(encoding="utf-8"))
+    stressed = read_stress(root) if (root / STRESS).is_file() else []
+    exports = write_leaderboards(content, folder / EXPORTS) + (write_stress(root, folder / EXPORTS) if stressed else [])
     _compact(exports)
-    names = frozenset(path.relative_to(folder).as_posix() for path in exports)
-    pages = [
-        _page(list(group), facts, Sources({}, draw, stressed, names)) for _, group in groupby(boards, key=page_name)
-    ]
-    files = {**_render(boards, pages, facts, exports), **_assets(), **_images(pages)}
-    paths = [*(_write(folder / name, content) for name, content in files.items()), *exports]
+    pages = [complete_page(page, Sources(_groups(facts, page.boards[0]), draw, stressed)) for page in content.pages]
+    galleries = {key: gallery for page in pages for key, gallery in page.galleries.items()}
+    methods = method_pages(content.boards, galleries, facts["methods"])
+    index = content.overview._replace(sections=(*content.overview.sections, *_costs(content.boards)))
+    files = {**_render([index, *(page.page for page in pages)], methods), **_assets()}
+    files |= {name: path.read_bytes() for page in pages for name, path in sorted(page.images.items())}
+    paths = [*(_write(folder / name, data) for name, data in files.items()), *exports]
     _tidy(folder, paths)
     return paths
 
 
-def _page(boards: Sequence[Board], facts: Mapping[str, Any], sources: Sources) -> Page:
-    groups = dict(facts["datasets"].get(boards[0].dataset, {}).get("groups", ()))
-    return dataset_page(boards, sources._replace(groups=groups))
+def _groups(facts: Mapping[str, Any], board: Board) -> dict[str, Sequence[str]]:
+    return dict(facts["datasets"].get(board.dataset, {}).get("groups", ()))
 
 
-def _render(
-    boards: Sequence[Board], pages: Sequence[Page], facts: Mapping[str, Any], exports: Sequence[Path]
-) -> dict[str, bytes]:
-    templates = environment()
-    templates.globals |= {"status_text": STATUS_TEXT, "parts": PARTS}
-    methods = method_pages(boards, pages, facts["methods"])
-    names = sorted(path.name for path in exports)
-    shared = {"boards": boards, "pages": pages, "exports": names}
-    texts: dict[str, tuple[str, dict[str, Any]]] = {
-        "index.html": (
-            "overview.html.j2",
-            {
-                "leaders": leaders(boards),
-                "ranks": ranks(boards),
-                "averages": averages(boards, names),
-                "costs": costs(boards),
-            },
-        ),
-        "methods.html": ("methods.html.j2", {"table": method_list(methods, boards)}),
-        **{f"{page.name}.html": ("dataset.html.j2", {"page": page}) for page in pages},
-        **{method_page(method.name): ("method.html.j2", {"method": method}) for method in methods},
-    }
+def _costs(boards: Sequence[Board]) -> list[Section]:
+    """Show each board's first score against time per image, parameters and training time."""
+    sections = [
+        Section(board.name, (ChartGrid(charts, "triple"),), page=address)
+        for place, (board, address) in enumerate(zip(boards, board_addresses(boards), strict=True))
+        if (charts := cost_charts(board, f"c{place}"))
+    ]
+    return [_COSTS._replace(sections=tuple(sections))] if sections else []
+
+
+def _render(pages: Sequence[Page], methods: Sequence[Page]) -> dict[str, bytes]:
+    """Write the overview and the boards' pages, then the list of methods and the methods' pages."""
+    template = environment().get_template("page.html.j2")
+    shared = {"pages": [*pages, methods[0]]}
+    above = {page.name: pages[0] for page in pages[1:]} | {page.name: methods[0] for page in methods[1:]}
     return {
-        name: templates.get_template(template).render(**shared, **content, here=name).encode()
-        for name, (template, content) in texts.items()
+        f"{page.name}.html": template.render(**shared, page=page, above=above.get(page.name)).encode()
+        for page in (*pages, *methods)
     }
 
 
@@ -112,10 +106,6 @@ def _assets() -> dict[str, bytes]:
         **{name: (TEMPLATES / name).read_bytes() for name in ("site.css", "site.js")},
         PLOTLY: (home / "package_data" / PLOTLY).read_bytes(),
     }
-
-
-def _images(pages: Sequence[Page]) -> dict[str, bytes]:
-    return {name: path.read_bytes() for page in pages for name, path in sorted(page.images.items())}
 
 
 def _tidy(folder: Path, paths: Sequence[Path]) -> None:

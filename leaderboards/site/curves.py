@@ -10,10 +10,21 @@ import numpy as np
 from jaxtyping import Float
 
 from leaderboards.boards.board import Row
-from leaderboards.site.figures import VISIBLE, Series, hidden, layout_of, log_axis, style, trace_of
-from leaderboards.site.html import Cell, Figure, Head, Line, Table, number_cell, rounded
-from leaderboards.site.predicted import mean_of, region_probability
-from leaderboards.text.tables import number
+from leaderboards.boards.numbers import number
+from leaderboards.pages.model import Chart, TableCell, TableColumn, number_cell
+from leaderboards.site.figures import (
+    VISIBLE,
+    Series,
+    hidden,
+    layout_of,
+    log_axis,
+    method_table,
+    number_cells,
+    rounded,
+    style,
+    trace_of,
+)
+from leaderboards.site.run_predictions import mean_of, region_probability
 
 CURVE_POINTS: Final = 61
 LEVELS: Final = tuple(range(5, 100, 5))
@@ -23,7 +34,7 @@ EPOCHS: Final = 80
 """Points of a learning curve at most."""
 
 
-def error_curves(key: str, series: Sequence[Series], unit: str) -> Figure:
+def error_curves(key: str, series: Sequence[Series], unit: str) -> Chart:
     """Draw the cumulative distribution of all landmarks' errors."""
     pooled = [np.sort(item.errors[np.isfinite(item.errors)]) for item in series]
     limit = _nice(max(float(np.quantile(errors, 0.9)) for errors in pooled[: VISIBLE - 1]))
@@ -35,50 +46,52 @@ def error_curves(key: str, series: Sequence[Series], unit: str) -> Figure:
         for place, (item, errors) in enumerate(zip(series, pooled, strict=True))
     ]
     quantiles = [np.quantile(errors, np.array(QUANTILES) / 100).tolist() for errors in pooled]
-    heads = (Head("Method"), *(Head(f"{q} %", True, f"within, {unit}") for q in QUANTILES))
-    lines = [_line(item.row, values, unit) for item, values in zip(series, quantiles, strict=True)]
+    columns = [TableColumn(f"{q} %", f"within, {unit}", numeric=True) for q in QUANTILES]
+    rows = [(item.row, number_cells(values, unit)) for item, values in zip(series, quantiles, strict=True)]
     best = min(range(len(series)), key=lambda i: quantiles[i][1])
     half, most = (f"{number(quantiles[best][place], unit)} {unit}" for place in (1, 3))
     layout = layout_of(f"Radial error ({unit})", "Landmarks within (%)", x=[0, limit], y=[0, 100])
-    return Figure(
+    return Chart(
         f"{key}-ced",
         "Cumulative error",
         f"Share of landmarks whose radial error is at most so large. Half of {series[best].row.label}'s landmarks lie "
         f"within {half} and nine in ten within {most}, the smallest median of {len(series)} methods.",
         {"data": traces, "layout": layout},
-        Table(f"{key}-ced-table", "Error within which a share of the landmarks lies", heads, tuple(lines)),
+        method_table(f"{key}-ced-table", "Error within which a share of the landmarks lies", columns, rows),
         "A curve further up and to the left is better. All landmarks of all test cases count alike.",
     )
 
 
-def calibration_curves(key: str, series: Sequence[Series]) -> Figure | None:
+def calibration_curves(key: str, series: Sequence[Series]) -> Chart | None:
     """Draw observed against promised coverage of the predicted regions; None where nobody predicts a covariance."""
     covered = [(place, item, _coverage(region_probability(item.predicted))) for place, item in enumerate(series)]
-    found = [(place, item, values) for place, item, values in covered if values]
-    if not found:
+    known = [(place, item, values) for place, item, values in covered if values]
+    if not known:
         return None
     traces = [
-        trace_of(place if len(found) > VISIBLE else 0, item)
+        trace_of(place if len(known) > VISIBLE else 0, item)
         | {"x": [0, *LEVELS], "y": [0, *rounded(values)], "hovertemplate": "%{y:.1f} % in %{x} % regions"}
-        for place, item, values in found
+        for place, item, values in known
     ]
-    heads = (Head("Method"), *(Head(f"{level} %", True) for level in LEVELS))
-    lines = [_line(item.row, values, "%") for _, item, values in found]
-    distance = [mean_of(np.abs(np.array(values) - LEVELS)) for _, _, values in found]
+    columns = [TableColumn(f"{level} %", numeric=True) for level in LEVELS]
+    rows = [(item.row, number_cells(values, "%")) for _, item, values in known]
+    distance = [mean_of(np.abs(np.array(values) - LEVELS)) for _, _, values in known]
     best = int(np.argmin(distance))
     layout = layout_of("Promised coverage (%)", "Observed coverage (%)", x=[0, 100], y=[0, 100])
-    return Figure(
+    return Chart(
         f"{key}-calibration",
         "Calibration",
         f"Share of landmarks inside the predicted regions against the share that these promise. "
-        f"{found[best][1].row.label} is closest to the diagonal, {distance[best]:.1f} points off on average.",
+        f"{known[best][1].row.label} is closest to the diagonal, {distance[best]:.1f} points off on average.",
         {"data": [DIAGONAL, *traces], "layout": layout},
-        Table(f"{key}-calibration-table", "Observed coverage (%) of regions by promised coverage", heads, tuple(lines)),
-        "On the thin diagonal a method promises what it keeps; above it, it is too cautious, below it overconfident.",
+        method_table(
+            f"{key}-calibration-table", "Observed coverage (%) of regions by promised coverage", columns, rows
+        ),
+        "On the thin diagonal both are equal; above it a method is too cautious, below it overconfident.",
     )
 
 
-def learning_curves(key: str, curves: Sequence[tuple[int, Row, Sequence[float]]]) -> Figure | None:
+def learning_curves(key: str, curves: Sequence[tuple[int, Row, Sequence[float]]]) -> Chart | None:
     """Draw the error on the validation films by epoch; None where no run kept a history.
 
     Args:
@@ -87,23 +100,22 @@ def learning_curves(key: str, curves: Sequence[tuple[int, Row, Sequence[float]]]
     """
     if not curves:
         return None
-    heads = (Head("Method"), Head("Epochs", True), *(Head(n, True, "px") for n in ("First", "Best", "Last")))
-    lines = [_learnt(row, values) for _, row, values in curves]
+    columns = [
+        TableColumn("Epochs", numeric=True),
+        *(TableColumn(name, "px", numeric=True) for name in ("First", "Best", "Last")),
+        TableColumn("Best epoch", numeric=True),
+    ]
+    rows = [(row, _learnt(values)) for _, row, values in curves]
     still = sum(_best(values) >= 0.9 * (len(values) - 1) for _, _, values in curves)
     layout = layout_of("Epoch, over all stages", "Validation error (px, log)")
     layout["yaxis"] |= log_axis([value for _, _, values in curves for value in values])
-    return Figure(
+    return Chart(
         f"{key}-learning",
         "Learning curves",
         f"Mean radial error on the validation films after each epoch, for {len(curves)} methods. {still} of them were "
         "best within the last tenth of their training: they may not have been trained to the end.",
         {"data": [_learning(*curve) for curve in curves], "layout": layout},
-        Table(
-            f"{key}-learning-table",
-            "Validation error (px) over training",
-            (*heads, Head("Best epoch", True)),
-            tuple(lines),
-        ),
+        method_table(f"{key}-learning-table", "Validation error (px) over training", columns, rows),
         "The first run of each row, in original pixels. Validation films choose the checkpoint; test films never do.",
     )
 
@@ -125,10 +137,6 @@ def _shares(errors: Float[np.ndarray, " error"], step: float) -> list[float | No
     return rounded((100 * np.searchsorted(errors, grid, side="right") / len(errors)).tolist())
 
 
-def _line(row: Row, values: Sequence[float], unit: str) -> Line:
-    return Line((Cell(row.label, row.label.lower()), *(number_cell(value, number(value, unit)) for value in values)))
-
-
 def _coverage(region: Float[np.ndarray, "case landmark"]) -> list[float]:
     known = region[np.isfinite(region)]
     return [100 * float((known <= level / 100).mean()) for level in LEVELS] if known.size else []
@@ -139,9 +147,9 @@ def _best(values: Sequence[float]) -> int:
 
 
 def _learning(place: int, row: Row, values: Sequence[float]) -> dict[str, Any]:
-    colour, dash = style(place, row)
+    colour, dash = style(place, row.variant)
     kept = np.unique(np.linspace(0, len(values) - 1, min(len(values), EPOCHS)).round().astype(int)).tolist()
-    return hidden(place, row) | {
+    return hidden(place, row.variant) | {
         "name": row.label,
         "mode": "lines" if len(kept) > 1 else "markers",
         "line": {"color": colour, "dash": dash, "width": 2},
@@ -151,11 +159,10 @@ def _learning(place: int, row: Row, values: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def _learnt(row: Row, values: Sequence[float]) -> Line:
+def _learnt(values: Sequence[float]) -> list[TableCell]:
     best = _best(values)
-    errors = (number_cell(value, number(value, "px")) for value in (values[0], values[best], values[-1]))
     epochs, chosen = (number_cell(value, str(value)) for value in (len(values), best + 1))
-    return Line((Cell(row.label, row.label.lower()), epochs, *errors, chosen))
+    return [epochs, *number_cells((values[0], values[best], values[-1]), "px"), chosen]
 
 
 def _nice(value: float) -> float:

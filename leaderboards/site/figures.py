@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -11,12 +11,12 @@ from jaxtyping import Float
 
 from benchmark.predictions import Predictions
 from leaderboards.boards.board import FLOOR, Row
-from leaderboards.site.html import Cell, Figure, Head, Line, Table, number_cell, rounded
-from leaderboards.site.predicted import means_by
-from leaderboards.text.tables import count, number
+from leaderboards.boards.numbers import count, number
+from leaderboards.pages.model import Chart, PageTable, TableCell, TableColumn, TableRow, name_cell, number_cell
+from leaderboards.pages.scores import METHOD
+from leaderboards.pages.svg import COLOURS, FLOOR_COLOUR
+from leaderboards.site.run_predictions import means_by
 
-COLOURS: Final = ("#0072b2", "#c44601", "#007a5a", "#b0478c", "#8a6a00", "#2b2b2b", "#5b4bb5", "#3b87b8")
-"""Of lines, in the order of ranks: after Okabe and Ito, darkened to a contrast of at least 3 : 1 on white."""
 SHADES: Final = [[0, "#f4f7f9"], [0.25, "#bcd5e4"], [0.5, "#6fa3c4"], [0.75, "#28648f"], [1, "#0c2236"]]
 """Of fields of numbers: one hue, ever darker, so that it survives any colour vision and grey print."""
 FIELD: Final = {
@@ -24,7 +24,6 @@ FIELD: Final = {
     "yaxis": {"autorange": "reversed", "showgrid": False, "ticks": "", "tickfont": {"size": 11}},
 }
 """Layout of a field of colours."""
-FLOOR_COLOUR: Final = "#767676"
 DASHES: Final = ("solid", "dash", "dot", "dashdot")
 VISIBLE: Final = 8
 """How many lines a chart shows before others are switched on."""
@@ -55,19 +54,14 @@ class Series(NamedTuple):
         return {"color": self.colour, "dash": self.dash, "width": 2}
 
 
-def style(place: int, row: Row) -> tuple[str, str]:
+def style(place: int, variant: str) -> tuple[str, str]:
     """Return colour and dash of the row at a place; the floor is grey and dotted everywhere."""
-    if row.variant == FLOOR:
+    if variant == FLOOR:
         return FLOOR_COLOUR, "dot"
     return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
 
 
-def shown(place: int, row: Row) -> bool:
-    """Tell whether a line is drawn from the start: the best ones and the floor."""
-    return place < VISIBLE - 1 or row.variant == FLOOR
-
-
-def landmark_errors(key: str, series: Sequence[Series], unit: str) -> Figure:
+def landmark_errors(key: str, series: Sequence[Series], unit: str) -> Chart:
     """Draw each landmark's mean error as a field of colours, a line per method."""
     names = series[0].predicted.landmarks
     means = [means_by(item.errors, [[i] for i in range(len(names))]) for item in series]
@@ -87,7 +81,7 @@ def landmark_errors(key: str, series: Sequence[Series], unit: str) -> Figure:
         "hovertemplate": f"%{{y}}<br>%{{x}}: %{{z:.3g}} {unit}<extra></extra>",
     }
     worst = max(range(len(names)), key=lambda i: np.nan_to_num(means[0][i], nan=-1))
-    return Figure(
+    return Chart(
         f"{key}-landmarks",
         "Error per landmark",
         f"Mean radial error of each of {len(names)} landmarks. {labels[0]} errs most at {names[worst]}: "
@@ -101,7 +95,7 @@ def landmark_errors(key: str, series: Sequence[Series], unit: str) -> Figure:
     )
 
 
-def group_errors(key: str, series: Sequence[Series], unit: str, groups: Mapping[str, Sequence[str]]) -> Figure | None:
+def group_errors(key: str, series: Sequence[Series], unit: str, groups: Mapping[str, Sequence[str]]) -> Chart | None:
     """Draw the mean error of each group (vertebra) in anatomical order; None where the landmarks have no groups."""
     names = series[0].predicted.landmarks
     members = {group: [names.index(n) for n in each if n in names] for group, each in groups.items()}
@@ -116,7 +110,7 @@ def group_errors(key: str, series: Sequence[Series], unit: str, groups: Mapping[
         for place, (item, values) in enumerate(zip(series, means, strict=True))
     ]
     low, high = (pick(range(len(labels)), key=lambda i: means[0][i]) for pick in (min, max))
-    return Figure(
+    return Chart(
         f"{key}-groups",
         "Error per vertebra",
         f"Mean radial error of the landmarks of each vertebra, in anatomical order. {series[0].row.label} errs least "
@@ -129,25 +123,48 @@ def group_errors(key: str, series: Sequence[Series], unit: str, groups: Mapping[
 
 def _table(
     key: str, what: str, names: Sequence[str], series: Sequence[Series], means: Sequence[Sequence[float]], unit: str
-) -> Table:
+) -> PageTable:
     """Return the mean errors by landmark or group, a column per method."""
-    heads = (Head(what.capitalize()), *(Head(item.row.label, True, unit) for item in series))
-    lines = [
-        Line((Cell(name, float(i)), *(number_cell(values[i], number(values[i], unit)) for values in means)))
-        for i, name in enumerate(names)
+    columns = (TableColumn(what.capitalize()), *(TableColumn(item.row.label, unit, numeric=True) for item in series))
+    rows = [
+        TableRow((TableCell(name, float(place)), *number_cells(values, unit)))
+        for place, (name, values) in enumerate(zip(names, zip(*means, strict=True), strict=True))
     ]
-    return Table(key, f"Mean radial error per {what} ({unit})", heads, tuple(lines))
+    return PageTable(key, f"Mean radial error per {what} ({unit})", columns, tuple(rows))
+
+
+def method_table(
+    key: str, caption: str, columns: Sequence[TableColumn], rows: Iterable[tuple[Row, Iterable[TableCell]]]
+) -> PageTable:
+    """Return a table of numbers with a row per method."""
+    lines = tuple(TableRow((name_cell(row.label), *cells)) for row, cells in rows)
+    return PageTable(key, caption, (METHOD, *columns), lines)
+
+
+def number_cells(values: Iterable[float], unit: str) -> list[TableCell]:
+    """Return cells of numbers of one unit."""
+    return [number_cell(value, number(value, unit)) for value in values]
+
+
+def rounded(values: Sequence[float], digits: int = 4) -> list[float | None]:
+    """Round to significant digits for a chart; None where there is no number.
+
+    Example:
+        >>> rounded([1.23456, float("nan"), 1234.56])
+        [1.235, None, 1235.0]
+    """
+    return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in values]
 
 
 def trace_of(place: int, item: Series, *, marked: bool = False) -> dict[str, Any]:
     """Return a row's line without its points."""
     mode = "lines+markers" if marked else "lines"
-    return {"name": item.row.label, "mode": mode, "line": item.line} | hidden(place, item.row)
+    return {"name": item.row.label, "mode": mode, "line": item.line} | hidden(place, item.row.variant)
 
 
-def hidden(place: int, row: Row) -> dict[str, Any]:
-    """Return what keeps a line out of the chart until it is switched on."""
-    return {} if shown(place, row) else {"visible": False}
+def hidden(place: int, variant: str) -> dict[str, Any]:
+    """Return what keeps a line out of the chart until it is switched on: all but the best ones and the floor."""
+    return {} if place < VISIBLE - 1 or variant == FLOOR else {"visible": False}
 
 
 def layout_of(

@@ -10,15 +10,14 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from benchmark.badges import PHANTOM
 from benchmark.predictions import Predictions
 from benchmark.thumbnails import Film, Place, thumbnail_size
 from leaderboards.boards.board import Board, Row
-from leaderboards.boards.read import PHANTOM
-from leaderboards.publish import PRIVATE
-from leaderboards.site.certainty import CLASSES, COLOURS, Thresholds, classify, fit_thresholds
+from leaderboards.boards.numbers import number
 from leaderboards.site.figures import Series
-from leaderboards.site.predicted import mean_of
-from leaderboards.text.tables import number
+from leaderboards.site.run_predictions import mean_of
+from leaderboards.site.uncertainty_classes import CLASSES, COLOURS, Thresholds, classify, fit_thresholds
 
 PARTS: Final = 4
 """Overlays are drawn in whole numbers of a quarter of a pixel, which is half of the bytes."""
@@ -76,12 +75,6 @@ class Gallery(NamedTuple):
     overlays: tuple[Overlay, ...]
     certainty: tuple[tuple[str, str, str], ...]
     regions: bool
-
-
-def is_private(board: Board) -> bool:
-    """Tell whether a board is of private films, of which nothing is shown but hashed case ids."""
-    badges = {badge for row in board.rows for run in row.runs for badge in run.badges}
-    return PRIVATE in badges or PRIVATE in board.facts.get("caveats", ())
 
 
 def place_of(board: Board) -> Place:

@@ -1,129 +1,25 @@
-"""What templates draw: tables of cells and the small texts around them; plain values, no markup."""
+"""Writes pages as HTML: the templates and how their values are written."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.filters import do_mark_safe
 
-from leaderboards.text.tables import NO_NUMBER
+from leaderboards.boards.numbers import NO_NUMBER
+from leaderboards.pages.model import STATUS_TEXT, TableCell
+from leaderboards.site.films import PARTS
 
-TEMPLATES = Path(__file__).parent / "templates"
-
-
-class Head(NamedTuple):
-    """A column's heading.
-
-    Attributes:
-        text: What stands there.
-        numeric: Whether it is set to the right.
-        note: A second, smaller line: the unit and the direction.
-        first: The direction of the first sort, that which brings the best value to the top.
-        wide: Whether it holds sentences.
-    """
-
-    text: str
-    numeric: bool = False
-    note: str = ""
-    first: str = "ascending"
-    wide: bool = False
-
-
-class Cell(NamedTuple):
-    """A table's cell.
-
-    Attributes:
-        text: What stands there.
-        sort: What it is sorted by, a number or a text; None sorts last, whatever the direction.
-        notes: Further, smaller lines.
-        href: Where the text leads.
-        chips: Badges, each with its kind.
-        tint: Of the background, 0 (best) to 1 (worst); None for none.
-    """
-
-    text: str
-    sort: float | str | None = None
-    notes: tuple[str, ...] = ()
-    href: str = ""
-    chips: tuple[tuple[str, str], ...] = ()
-    tint: int | None = None
-
-
-class Line(NamedTuple):
-    """A table's row; the cell at `Table.head` is its heading.
-
-    Attributes:
-        cells: One per column.
-        kind: The status, for the filter and the look.
-    """
-
-    cells: tuple[Cell, ...]
-    kind: str = "done"
-
-
-class Table(NamedTuple):
-    """A table.
-
-    Attributes:
-        id: Unique in its page.
-        caption: What it shows.
-        heads: Its columns.
-        lines: Its rows.
-        head: Which column heads the rows.
-        filter: Whether rows can be filtered.
-    """
-
-    id: str
-    caption: str
-    heads: tuple[Head, ...]
-    lines: tuple[Line, ...]
-    head: int = 0
-    filter: bool = False
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds of rows, where there are several."""
-        kinds = tuple(dict.fromkeys(line.kind for line in self.lines))
-        return kinds if len(kinds) > 1 else ()
-
-
-class Figure(NamedTuple):
-    """A chart.
-
-    Attributes:
-        id: Unique in its page.
-        title: What it shows.
-        summary: The same in a sentence or two, with its outcome, for those who do not see it.
-        spec: `data` and `layout` as Plotly takes them.
-        table: Its numbers.
-        note: How to read it.
-        height: In CSS pixels.
-        wide: Whether it scrolls sideways on a narrow screen instead of shrinking.
-        legend: Whether its traces are switched by buttons below it.
-    """
-
-    id: str
-    title: str
-    summary: str
-    spec: dict[str, Any]
-    table: Table
-    note: str = ""
-    height: int = 340
-    wide: bool = False
-    legend: bool = True
-
-
-def number_cell(value: float | None, text: str, *notes: str, tint: int | None = None) -> Cell:
-    """Return a cell that sorts by a number."""
-    missing = value is None or math.isnan(value)
-    return Cell(text, None if missing else value, notes, tint=tint)
+TEMPLATES: Final = Path(__file__).parent / "templates"
+EXPORTS: Final = "exports"
+"""Folder of the Markdown, CSV and other files in the site."""
+_NUMBER: Final = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 def environment() -> Environment:
@@ -136,12 +32,34 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    loaded.filters |= {"inline": inline, "spec": spec, "sortkey": sort_key}
+    loaded.filters |= {"inline": inline, "spec": spec, "sortkey": sort_key, "address": address, "macro": macro_name}
+    loaded.globals |= {"status_text": STATUS_TEXT, "parts": PARTS, "folder": EXPORTS}
     return loaded
 
 
+def macro_name(block: object) -> str:
+    """Return the macro that writes a block: `page_table` for a `PageTable`.
+
+    Example:
+        >>> macro_name(TableCell(""))
+        'table_cell'
+    """
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(block).__name__).lower()
+
+
+def address(page: str) -> str:
+    """Return the address of a page, or of a section in it.
+
+    Example:
+        >>> address("isbi2015-official#s1"), address("index")
+        ('isbi2015-official.html#s1', 'index.html')
+    """
+    name, mark, section = page.partition("#")
+    return f"{name}.html{mark}{section}"
+
+
 def inline(text: str) -> str:
-    """Turn the little Markdown of our own sentences (code, emphasis) into HTML; everything else is escaped.
+    """Write the markup of a sentence (code, emphasis) as HTML; everything else is escaped.
 
     Example:
         >>> str(inline("`mean_shape` is *not* <b>"))
@@ -153,35 +71,22 @@ def inline(text: str) -> str:
     return do_mark_safe(re.sub(r"\*([^*]+)\*", r"<em>\1</em>", safe))
 
 
-def spec(value: dict[str, Any]) -> str:
+def spec(value: Mapping[str, Any]) -> str:
     """Write a chart as JSON that may stand in a script element."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     return do_mark_safe(text.replace("<", "\\u003c"))
 
 
-def sort_key(cell: Cell) -> str | None:
+def sort_key(cell: TableCell) -> str | None:
     """Write what a cell sorts by; None where the script can read it off the text.
 
     Example:
-        >>> [sort_key(cell) for cell in (Cell("1.66", 1.6612), Cell("-"), Cell("1 h 5 min", 3900.0), Cell("A", "a"))]
+        >>> cells = (TableCell("1.66", 1.6612), TableCell("-"), TableCell("1 h 5 min", 3900.0), TableCell("A", "a"))
+        >>> [sort_key(cell) for cell in cells]
         [None, None, '3900', None]
     """
     if isinstance(cell.sort, str):
         return None if cell.sort.lower() == cell.text.lower() else cell.sort
     if cell.sort is None:
-        return None if cell.text in BLANK else ""
+        return None if cell.text in ("", NO_NUMBER) else ""
     return None if _NUMBER.fullmatch(cell.text) else f"{cell.sort:.6g}"
-
-
-BLANK = ("", NO_NUMBER)
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
-
-
-def rounded(values: Sequence[float], digits: int = 4) -> list[float | None]:
-    """Round to significant digits for a chart; None where there is no number.
-
-    Example:
-        >>> rounded([1.23456, float("nan"), 1234.56])
-        [1.235, None, 1235.0]
-    """
-    return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in values]

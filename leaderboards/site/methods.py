@@ -3,144 +3,142 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from leaderboards.boards.board import Board, Row
-from leaderboards.site import ranking
-from leaderboards.site.dataset import Page
+from leaderboards.boards.numbers import NO_NUMBER
+from leaderboards.pages.model import (
+    BLANK,
+    STATUS_TEXT,
+    Bullets,
+    Page,
+    PageTable,
+    Section,
+    TableCell,
+    TableColumn,
+    TableRow,
+    name_cell,
+    number_cell,
+)
+from leaderboards.pages.overview import FILTERED, board_addresses
+from leaderboards.pages.scores import COSTS, METHOD, SCORE_NOTE, cost_cells, marks_of, method_page, score_cell
+from leaderboards.site.blocks import FilmGrid
 from leaderboards.site.films import Gallery
-from leaderboards.site.html import Cell, Head, Line, Table, number_cell
-from leaderboards.site.overview import FILTERED, board_link, board_title
-from leaderboards.text.tables import NO_NUMBER, heading, number, rank_text
+
+METHODS = "methods"
+"""The file stem of the list of methods."""
+_UNKNOWN = "Nothing is known of this method's paper: its file was not at hand when the runs were scored."
+Galleries = Mapping[tuple[str, str], Gallery]
+"""Films of rows, by the address of their board and their label."""
 
 
-class MethodPage(NamedTuple):
-    """A method's page.
-
-    Attributes:
-        name: Of the method.
-        paper: Title, authors, year, address and deviations, as its file states them; empty where it is not known.
-        variants: What sets its variants apart.
-        results: Its rows on all boards.
-        galleries: Its films, with the title and place of their boards.
-        costs: Whether a row has costs, for the note.
-    """
-
-    name: str
-    paper: Mapping[str, Any]
-    variants: Table | None
-    results: Table
-    galleries: tuple[tuple[str, str, Gallery], ...]
-
-
-def method_pages(boards: Sequence[Board], pages: Sequence[Page], facts: Mapping[str, Any]) -> list[MethodPage]:
-    """Assemble the page of every method that has a run.
+def method_pages(boards: Sequence[Board], galleries: Galleries, facts: Mapping[str, Any]) -> list[Page]:
+    """Assemble the list of methods, then the page of every method that has a run.
 
     Args:
         boards: All boards.
-        pages: The datasets' pages, for their films.
+        galleries: Films of every drawn row.
         facts: `methods` of `facts.json`: what is known of each variant.
     """
-    names = sorted({ranking.method_of(row) for board in boards for row in board.measured if row.runs})
-    return [_page(name, boards, pages, facts) for name in names]
+    names = sorted({row.method for board in boards for row in board.measured if row.method})
+    known = {name: {v: entry for v, entry in facts.items() if entry["method"] == name} for name in names}
+    papers: dict[str, Mapping[str, Any]] = {
+        name: next((entry["paper"] for entry in each.values()), {}) for name, each in known.items()
+    }
+    text = "One page per method: its paper, what was done differently, its variants and its results on every board."
+    sections = (Section("All methods", (_list(boards, papers),)),)
+    pages = [_page(name, boards, galleries, papers[name], known[name]) for name in names]
+    return [Page(METHODS, "Methods", (text,), sections, {}, "Methods"), *pages]
 
 
-def method_list(pages: Sequence[MethodPage], boards: Sequence[Board]) -> Table:
-    """Return one line per method."""
-    heads = (Head("Method"), Head("Paper", wide=True), Head("Year", True), Head("Rows", True), Head("Best place", True))
-    lines = []
-    for page in pages:
-        rows = [(board, row) for board in boards for row in board.ranked if ranking.method_of(row) == page.name]
-        best = min(
-            rows, key=lambda pair: ((pair[1].rank or 0) / len(pair[0].ranked), board_title(pair[0])), default=None
-        )
-        year = page.paper.get("year") or None
-        lines.append(
-            Line(
-                (
-                    Cell(page.name, page.name, href=ranking.method_page(page.name)),
-                    _paper_cell(page.paper),
-                    number_cell(year, str(year or NO_NUMBER)),
-                    number_cell(len(rows), str(len(rows))),
-                    Cell(NO_NUMBER)
-                    if best is None
-                    else number_cell(
-                        best[1].rank, f"{rank_text(*best)} of {len(best[0].ranked)}", board_title(best[0])
-                    ),
-                )
-            )
-        )
-    return Table("methods", "Methods with runs in this store", heads, tuple(lines), filter=len(lines) > FILTERED)
+def _list(boards: Sequence[Board], papers: Mapping[str, Mapping[str, Any]]) -> PageTable:
+    rows = []
+    for name, paper in papers.items():
+        ranked = [(board, row) for board in boards for row in board.ranked if row.method == name]
+        ranked.sort(key=lambda pair: ((pair[1].rank or 0) / len(pair[0].ranked), pair[0].name))
+        authors, year = str(paper.get("authors", "")), paper.get("year") or None
+        title = TableCell(str(paper.get("title") or NO_NUMBER), authors or None, notes=(authors,) if authors else ())
+        best = BLANK
+        if ranked:
+            board, row = ranked[0]
+            best = number_cell(row.rank, f"{board.rank_text(row)} of {len(board.ranked)}", board.name)
+        counts = (number_cell(year, str(year or NO_NUMBER)), number_cell(len(ranked), str(len(ranked))))
+        rows.append(TableRow((name_cell(name, page=method_page(name)), title, *counts, best)))
+    numbers = (TableColumn(title, numeric=True) for title in ("Year", "Rows", "Best place"))
+    columns = (METHOD, TableColumn("Paper", wide=True), *numbers)
+    return PageTable(METHODS, "Methods with runs in this store", columns, tuple(rows), filtered=len(rows) > FILTERED)
 
 
-def _paper_cell(paper: Mapping[str, Any]) -> Cell:
-    authors = str(paper.get("authors", ""))
-    return Cell(str(paper.get("title") or NO_NUMBER), authors or None, (authors,) if authors else ())
-
-
-def _page(name: str, boards: Sequence[Board], pages: Sequence[Page], facts: Mapping[str, Any]) -> MethodPage:
-    known = {variant: entry for variant, entry in facts.items() if entry["method"] == name}
-    mine = [(board, row) for board in boards for row in board.measured if ranking.method_of(row) == name]
-    galleries = [
-        (board_title(section.board), f"{page.name}.html#{section.key}", page.galleries[section.key, row.label])
-        for page in pages
-        for section in page.sections
-        for row in section.board.ranked
-        if ranking.method_of(row) == name and (section.key, row.label) in page.galleries
+def _page(
+    name: str, boards: Sequence[Board], galleries: Galleries, paper: Mapping[str, Any], variants: Mapping[str, Any]
+) -> Page:
+    places = board_addresses(boards)
+    mine = [
+        (board, address, row)
+        for board, address in zip(boards, places, strict=True)
+        for row in board.measured
+        if row.method == name
     ]
-    paper: Mapping[str, Any] = next((entry["paper"] for entry in known.values()), {})
-    return MethodPage(name, paper, _variants(known), _results(boards, mine), tuple(galleries))
+    films = [
+        Section(
+            f"{row.label} on {board.name}, rank {row.rank}", (FilmGrid((galleries[address, row.label],)),), page=address
+        )
+        for board, address, row in mine
+        if (address, row.label) in galleries
+    ]
+    cited = ", ".join(str(paper[part]) for part in ("title", "authors", "year") if paper.get(part))
+    lead = (f"{cited}." if cited else _UNKNOWN,)
+    sections = [
+        Section("Results", (_results(mine),)),
+        Section("Differs from the paper", (Bullets(tuple(paper["differs"])),)) if paper.get("differs") else None,
+        Section("Variants", (_variants(variants),)) if variants else None,
+        Section("Films", sections=tuple(films)) if films else None,
+    ]
+    return Page(method_page(name), name, lead, tuple(filter(None, sections)), {}, name, paper.get("url", ""))
 
 
-def _variants(known: Mapping[str, Any]) -> Table | None:
-    """Return the hyper-parameters of the variants that ran; shared ones are said once."""
-    if not known:
-        return None
-    names = list(dict.fromkeys(key for entry in known.values() for key in entry["hparams"]))
-    lines = [
-        Line((Cell(key), *(Cell(_plain(entry["hparams"].get(key, NO_NUMBER))) for entry in known.values())))
+def _variants(known: Mapping[str, Any]) -> PageTable:
+    """Return the hyper-parameters of the variants that ran."""
+    names = dict.fromkeys(key for entry in known.values() for key in entry["hparams"])
+    rows = [
+        TableRow(
+            (TableCell(key), *(TableCell(_plain(entry["hparams"].get(key, NO_NUMBER))) for entry in known.values()))
+        )
         for key in names
     ]
-    heads = (Head("Hyper-parameter"), *(Head(variant) for variant in known))
-    return Table("variants", "Hyper-parameters of the variants that ran", heads, tuple(lines))
+    columns = (TableColumn("Hyper-parameter"), *(TableColumn(variant) for variant in known))
+    caption = "Hyper-parameters of the variants that ran"
+    return PageTable("variants", caption, columns, tuple(rows), note="What a run set differently stands on its board.")
 
 
 def _plain(value: object) -> str:
     return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _results(boards: Sequence[Board], mine: Sequence[tuple[Board, Row]]) -> Table:
-    heads = (
-        *(Head("Board"), Head("Row"), Head("Rank", True), Head("Measure"), Head("Score", True, "95 % interval")),
-        *(Head("Paper", True), Head("Parameters", True), Head("Time", True, "ms per image")),
-        *(Head("Training", True, "per run"), Head("Budget"), Head("Remarks", wide=True)),
+def _results(mine: Sequence[tuple[Board, str, Row]]) -> PageTable:
+    columns = (
+        *(TableColumn("Board"), TableColumn("Row"), TableColumn("Rank", numeric=True), TableColumn("Measure")),
+        *(TableColumn("Score", "95 % interval", numeric=True), *COSTS, TableColumn("Budget")),
+        TableColumn("Remarks", wide=True),
     )
-    return Table(
-        "results",
-        "Results on all boards",
-        heads,
-        tuple(_result(boards, *pair) for pair in mine),
-        filter=len(mine) > FILTERED,
-    )
+    rows = tuple(_result(*each) for each in mine)
+    filtered = len(rows) > FILTERED
+    return PageTable("results", "Results on all boards", columns, rows, filtered=filtered, note=SCORE_NOTE)
 
 
-def _result(boards: Sequence[Board], board: Board, row: Row) -> Line:
-    title = board_title(board)
-    rank = rank_text(board, row)
-    first = board.columns[0] if board.columns else None
-    printed = None if first is None else row.reported.get(first.name)
-    score = Cell(ranking.STATUS_TEXT[row.status]) if first is None or not row.scores else ranking.score_cell(row, first)
-    return Line(
+def _result(board: Board, address: str, row: Row) -> TableRow:
+    rank = board.rank_text(row)
+    scored = bool(board.columns and row.scores)
+    return TableRow(
         (
-            Cell(title, title, href=board_link(boards, board)),
-            Cell(row.label, row.label.lower(), chips=ranking.chips(board, row)),
+            TableCell(board.name, board.name, page=address),
+            name_cell(row.label, marks=marks_of(board, row)),
             number_cell(row.rank, rank if row.rank is None else f"{rank} of {len(board.ranked)}"),
-            Cell(NO_NUMBER if first is None else heading(first)),
-            score._replace(notes=score.notes[:1]),
-            Cell(NO_NUMBER) if printed is None or first is None else number_cell(printed, number(printed, first.unit)),
-            *ranking.cost_cells(row),
-            Cell(row.budget, row.budget),
-            Cell("; ".join([*row.settings, *row.notes]) or NO_NUMBER),
+            TableCell(board.columns[0].heading) if board.columns else BLANK,
+            score_cell(row, board.columns[0]) if scored else TableCell(STATUS_TEXT[row.status]),
+            *cost_cells(row),
+            TableCell(row.budget, row.budget),
+            TableCell("; ".join([*row.settings, *row.notes]) or NO_NUMBER),
         ),
         row.status,
     )

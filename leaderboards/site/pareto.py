@@ -5,16 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from leaderboards.boards.board import Board, Column, Row
-from leaderboards.site.figures import COLOURS, layout_of, log_axis
-from leaderboards.site.html import Cell, Figure, Head, Line, Table, number_cell, rounded
-from leaderboards.text.tables import NO_NUMBER, heading, number
+from leaderboards.boards.board import Board, Row, ScoreColumn
+from leaderboards.boards.numbers import NO_NUMBER, heading, number
+from leaderboards.pages.model import Chart, PageTable, TableColumn, number_cell
+from leaderboards.pages.svg import COLOURS
+from leaderboards.site.figures import layout_of, log_axis, method_table, rounded
 
 _Point = tuple[Row, float, float]
 """A row with its cost and its score."""
 
 
-def pareto(key: str, board: Board, what: str, unit: str, values: Mapping[str, float | None]) -> Figure | None:
+def cost_charts(board: Board, key: str) -> tuple[Chart, ...]:
+    """Draw a board's first score against time per image, parameters and training time, as far as they are known.
+
+    Args:
+        board: The board.
+        key: Prefix of the charts' ids.
+    """
+    costs: tuple[tuple[str, str, str, dict[str, float | None]], ...] = (
+        ("time", "Time per image", "ms", {row.label: row.latency_ms for row in board.ranked}),
+        ("parameters", "Parameters", "", {row.label: row.parameters for row in board.ranked}),
+        ("training", "Training time", "s", {row.label: row.train_seconds for row in board.ranked}),
+    )
+    drawn = (
+        [pareto(f"{key}-{name}", board, what, unit, values) for name, what, unit, values in costs]
+        if board.ranked
+        else []
+    )
+    return tuple(chart for chart in drawn if chart is not None)
+
+
+def pareto(key: str, board: Board, what: str, unit: str, values: Mapping[str, float | None]) -> Chart | None:
     """Draw a board's first score against a cost, and mark the rows that nobody beats in both.
 
     Args:
@@ -32,10 +53,10 @@ def pareto(key: str, board: Board, what: str, unit: str, values: Mapping[str, fl
     traces = [_others(points, front), _best(points, front)]
     for trace in traces:
         trace["hovertemplate"] = f"%{{customdata}}<br>%{{x:.4g}} {unit}<br>%{{y:.4g}} {column.unit}<extra></extra>"
-    layout = layout_of(f"{what} ({unit}, log)" if unit else f"{what} (log)", _axis_of(column))
+    layout = layout_of(f"{what} ({unit}, log)" if unit else f"{what} (log)", heading(column.title, column.unit))
     layout["xaxis"] |= log_axis([cost for _, cost, _ in points])
     names = ", ".join(f"{place} {points[i][0].label}" for place, i in enumerate(front, 1))
-    return Figure(
+    return Chart(
         key,
         f"Error against {what.lower()}",
         f"Best for their cost, of {len(points)}: {names}.",
@@ -67,24 +88,30 @@ def _places(points: Sequence[_Point], members: Sequence[int]) -> dict[str, Any]:
     return {"x": rounded(x), "y": rounded(y), "customdata": [points[i][0].label for i in members]}
 
 
-def _table(key: str, column: Column, cost: tuple[str, str], points: Sequence[_Point], front: Sequence[int]) -> Table:
-    heads = (Head("Method"), Head(cost[0], True, cost[1]), Head(column.title, True, column.unit), Head("Front", True))
+def _table(
+    key: str, column: ScoreColumn, cost: tuple[str, str], points: Sequence[_Point], front: Sequence[int]
+) -> PageTable:
+    columns = [
+        TableColumn(cost[0], cost[1], numeric=True),
+        TableColumn(column.title, column.unit, numeric=True),
+        TableColumn("Front", numeric=True),
+    ]
     places = {i: place for place, i in enumerate(front, 1)}
-    lines = [
-        Line(
+    rows = [
+        (
+            row,
             (
-                Cell(row.label, row.label),
                 number_cell(value, f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"),
                 number_cell(score, number(score, column.unit)),
                 number_cell(places.get(i), str(places.get(i, NO_NUMBER))),
-            )
+            ),
         )
         for i, (row, value, score) in enumerate(points)
     ]
-    return Table(key, f"{heading(column)} and {cost[0].lower()}", heads, tuple(lines))
+    return method_table(key, f"{column.heading} and {cost[0].lower()}", columns, rows)
 
 
-def _front(points: Sequence[tuple[float, float]], column: Column) -> list[int]:
+def _front(points: Sequence[tuple[float, float]], column: ScoreColumn) -> list[int]:
     """Return the points of which no other costs at most as much and scores better, by rising cost."""
     order = sorted(
         range(len(points)), key=lambda i: (points[i][0], -points[i][1] if column.higher_is_better else points[i][1])
@@ -94,7 +121,3 @@ def _front(points: Sequence[tuple[float, float]], column: Column) -> list[int]:
         if not front or column.beats(points[i][1], points[front[-1]][1]):
             front.append(i)
     return front
-
-
-def _axis_of(column: Column) -> str:
-    return f"{column.title} ({column.unit})" if column.unit else column.title

@@ -1,23 +1,28 @@
-r"""Writes a page's tables for a paper: LaTeX with booktabs, one `table*` per test set, to be `\input`."""
+r"""Writes a page's rankings for a paper: LaTeX with booktabs, one `table*` per test set, to be `\input`."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from string import ascii_lowercase
+from typing import Final
 
-from leaderboards.boards.badges import board_badges
-from leaderboards.boards.board import Board, Column, Row
-from leaderboards.text.tables import UNITS, number, packs
+import pandas as pd
 
-HEAD = (
+from leaderboards.boards.board import Board
+from leaderboards.boards.numbers import file_stem
+from leaderboards.pages.board_page import caption
+from leaderboards.pages.leaderboards import BoardPage
+from leaderboards.pages.model import WARNING, PageTable, TableCell, TableColumn, TableRow
+
+HEAD: Final = (
     "% Needs booktabs and graphicx. Written by osteomark; the numbers of two tables cannot be compared unless dataset, "
     "protocol, test set and films are the same."
 )
-_FIT = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"
+_FIT: Final = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"
 """Makes a table that is too wide as wide as the text."""
-_ESCAPES = {
+_ESCAPES: Final = {
     "\\": r"\textbackslash{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "~": r"\textasciitilde{}",
@@ -30,7 +35,10 @@ _ESCAPES = {
     "↑": r"$\uparrow$",
     "±": r"$\pm$",
 }
-_DIRECTION = {True: r"$\uparrow$", False: r"$\downarrow$", None: ""}
+_LEGEND: Final = (
+    "In brackets: the 95 % percentile bootstrap interval over the tested patients, or cases where these are not known. "
+    "The best value of a column is bold. Rows marked human or reported are not ranked."
+)
 
 
 def escape(text: str) -> str:
@@ -43,68 +51,79 @@ def escape(text: str) -> str:
     return "".join(_ESCAPES.get(character, character) for character in text)
 
 
-def page_tex(boards: Sequence[Board]) -> str:
-    """Write the tables of one dataset and protocol.
+def page_latex(content: BoardPage) -> str:
+    """Write the ranking of every test set of a page.
 
     Args:
-        boards: All of its boards; those without a score are left out.
+        content: A page and its boards; those without a score are left out.
 
     Returns:
-        LaTeX without a preamble: the columns of the page's first table, its intervals for the ranking score alone.
+        LaTeX without a preamble: the scores of the page's first table, intervals of the ranking score alone.
     """
-    several = len({board.content for board in boards}) > 1
-    tables = [_table(board, named_films=several) for board in boards if board.columns]
+    named_films = len({board.content for board in content.boards}) > 1
+    tables = [
+        _float(board, section.sections[0].blocks[0], named_films=named_films)
+        for board, section in zip(content.boards, content.page.sections, strict=False)
+        if board.columns
+    ]
     return "\n\n".join([HEAD, *tables]) + "\n"
 
 
-def _table(board: Board, *, named_films: bool) -> str:
-    columns = packs(board)[0]
-    marks, best, leaked = _Marks(board), _best(board, columns), board.leaked
-    groups = [[row for row in board.rows if row.status == status and row.scores] for status in _GROUPS]
-    body = "\n\\midrule\n".join(
-        "\n".join(_line(row, columns, marks, best, leaked=leaked) for row in group) for group in groups if group
-    )
-    parts = ["tab", board.dataset, board.protocol, board.test_set, *([board.content] if named_films else [])]
-    label = ":".join(re.sub(r"[^\w.-]+", "-", part) for part in parts)
+def _float(board: Board, table: PageTable, *, named_films: bool) -> str:
+    scored = [row for row in table.rows if any(isinstance(cell.sort, float) for cell in row.cells[2:])]
+    marks = _Superscripts(table, scored)
+    label = ["tab", board.dataset, board.protocol, board.test_set, *([board.content] if named_films else [])]
+    text = " ".join([f"{board.title}.", *(sentence.replace("*", "") for sentence in caption(board)), _LEGEND])
     return "\n".join(
         [
             r"\begin{table*}",
             r"\centering\small\setlength{\tabcolsep}{4pt}",
-            rf"\caption{{{_caption(board, columns, marks)}}}",
-            rf"\label{{{label}}}",
+            rf"\caption{{{escape(text)}}}",
+            rf"\label{{{':'.join(map(file_stem, label))}}}",
             _FIT,
-            rf"\begin{{tabular}}{{rl{'r' * (len(columns) + 1 + leaked)}}}",
-            r"\toprule",
-            *_headings(board, columns),
-            r"\midrule",
-            body,
-            r"\bottomrule",
-            r"\end{tabular}}",
+            _tabular(table.columns, scored, marks).strip() + "}",
             *marks.legend,
             r"\end{table*}",
         ]
     )
 
 
-_GROUPS = ("done", "incomplete", "human", "reported")
+def _tabular(columns: Sequence[TableColumn], rows: Sequence[TableRow], marks: _Superscripts) -> str:
+    """Write rank, method and the columns of scores; a rule stands between rows of different status."""
+    shown = [place for place, column in enumerate(columns) if column.name and column.name != "budget"]
+    titles = [("", ""), ("Method", ""), *(_title(columns[place]) for place in shown[2:])]
+    titles.insert(3, (r"95\,\% interval", ""))
+    lines = []
+    for row in rows:
+        name, first = row.cells[1], row.cells[2]
+        status = "".join(rf"\textit{{{mark.status}:}} " for mark in name.marks if mark.status != WARNING)
+        rank = row.cells[0].text if row.cells[0].sort is not None else ""
+        scores = [_score(row.cells[place]) for place in shown[2:]]
+        lines.append(
+            [rank, status + escape(name.text) + marks.of(row), scores[0], _number(first.interval) or "--", *scores[1:]]
+        )
+    for line, (before, row) in zip(lines[1:], pairwise(rows), strict=True):
+        line[0] = "\\midrule\n" * (before.status != row.status) + line[0]
+    frame = pd.DataFrame(lines, columns=pd.MultiIndex.from_tuples(titles))
+    style = frame.style.hide(axis="index")
+    return str(style.to_latex(hrules=True, sparse_columns=False, column_format="rl" + "r" * (len(titles) - 2)))
 
 
-class _Marks:
-    """Letters for the budgets of a board's rows, where they differ, and numbers for their badges."""
+class _Superscripts:
+    """Letters for the budgets of a table's rows, where they differ, and numbers for their badges."""
 
-    def __init__(self, board: Board) -> None:
-        rows = [row for row in board.measured if row.scores]
-        budgets = sorted({row.budget for row in rows})
-        self.common = budgets[0] if len(budgets) == 1 else ""
+    def __init__(self, table: PageTable, rows: Sequence[TableRow]) -> None:
+        self._budget = [column.name for column in table.columns].index("budget")
+        budgets = sorted({row.cells[self._budget].text for row in rows if row.status in {"done", "incomplete"}})
         letters = [f"{a}{b}" for a in ("", *ascii_lowercase) for b in ascii_lowercase]
-        self.budgets = {} if self.common else dict(zip(budgets, letters, strict=False))
-        badges = dict.fromkeys(badge for row in board.rows for badge in row.badges if row.scores)
-        self.badges = {badge: str(place) for place, badge in enumerate(badges, 1)}
+        self.budgets: Mapping[str, str] = dict(zip(budgets, letters, strict=False)) if len(budgets) > 1 else {}
+        badges = dict.fromkeys(badge for row in rows for badge in _badges(row))
+        self.badges: Mapping[str, str] = {badge: str(place) for place, badge in enumerate(badges, 1)}
 
-    def of(self, row: Row) -> str:
+    def of(self, row: TableRow) -> str:
         """Return a row's superscript."""
-        letter = [self.budgets[row.budget]] if row.budget in self.budgets else []
-        marks = ",".join([*letter, *(self.badges[badge] for badge in row.badges)])
+        letter = self.budgets.get(row.cells[self._budget].text)
+        marks = ",".join([*([letter] if letter else []), *(self.badges[badge] for badge in _badges(row))])
         return rf"\textsuperscript{{{marks}}}" if marks else ""
 
     @property
@@ -115,81 +134,27 @@ class _Marks:
         return [rf"\par\smallskip\footnotesize {lines}."] if lines else []
 
 
-def _headings(board: Board, columns: Sequence[Column]) -> list[str]:
+def _badges(row: TableRow) -> list[str]:
+    return [mark.text for mark in row.cells[1].marks if mark.status == WARNING]
+
+
+def _title(column: TableColumn) -> tuple[str, str]:
     """Two lines: what a column holds, then its unit and direction."""
-    first, *others = [(escape(column.title), _unit(column)) for column in columns]
-    heads = [("", ""), ("Method", ""), first, ("95\\,\\% interval", "")]
-    heads += [(f"{first[0]} leak-free", first[1])] if board.leaked else []
-    return [" & ".join(line) + r" \\" for line in zip(*heads, *others, strict=True)]
+    return escape(column.title), escape(column.heading.removeprefix(column.title).strip())
 
 
-def _unit(column: Column) -> str:
-    unit = escape(UNITS.get(column.unit, column.unit))
-    return " ".join(filter(None, [f"({unit})" if unit else "", _DIRECTION[column.higher_is_better]]))
+def _score(cell: TableCell) -> str:
+    """Write a score without its spread, in bold where no ranked row has a better one."""
+    text = "--" if cell.sort is None else _number(cell.text.partition(" ")[0])
+    return rf"\textbf{{{text}}}" if cell.best else text
 
 
-def _line(row: Row, columns: Sequence[Column], marks: _Marks, best: Mapping[str, str], *, leaked: bool) -> str:
-    first, *others = columns
-    score = row.scores.get(first.name)
-    interval = "--"
-    if score is not None and not math.isnan(score.low):
-        interval = f"{_number(score.low, first.unit)} to {_number(score.high, first.unit)}"
-    clean = [_cell(row, first, best, "_leak_free")] if leaked else []
-    cells = [_cell(row, first, best), interval, *clean, *(_cell(row, column, best) for column in others)]
-    marked = rf"\textit{{{row.status}:}} " if row.status in {"human", "reported"} else ""
-    return " & ".join([str(row.rank or ""), marked + escape(row.label) + marks.of(row), *cells]) + r" \\"
+def _number(text: str) -> str:
+    r"""Write numbers with powers of ten and minus signs as LaTeX has them.
 
-
-def _cell(row: Row, column: Column, best: Mapping[str, str], suffix: str = "") -> str:
-    """Write a score, in bold where no ranked row has a better one."""
-    text = _text(row, column, suffix)
-    bold = row.rank is not None and text == best.get(column.name + suffix)
-    return rf"\textbf{{{text}}}" if bold else text
-
-
-def _text(row: Row, column: Column, suffix: str) -> str:
-    value = getattr(row.scores.get(column.name), f"value{suffix}", math.nan)
-    return "--" if math.isnan(value) else _number(value, column.unit)
-
-
-def _best(board: Board, columns: Sequence[Column]) -> dict[str, str]:
-    """Return the best number of each column as it is written, of the ranked rows, leak-free ones with a suffix."""
-    found = {}
-    for column in columns:
-        for suffix in ("", "_leak_free") if column.higher_is_better is not None else ():
-            values = [getattr(row.scores.get(column.name), f"value{suffix}", math.nan) for row in board.ranked]
-            known = [value for value in values if not math.isnan(value)]
-            if known:
-                best = max(known) if column.higher_is_better else min(known)
-                found[column.name + suffix] = _number(best, column.unit)
-    return found
-
-
-def _number(value: float, unit: str) -> str:
-    """Write a number as elsewhere, with powers of ten and minus signs as LaTeX has them."""
-    text, _, exponent = number(value, unit).partition("e")
-    if exponent:
-        return rf"${text}{{\times}}10^{{{exponent}}}$"
-    return f"${text}$" if text.startswith("-") else text
-
-
-def _caption(board: Board, columns: Sequence[Column], marks: _Marks) -> str:
-    facts, unit = board.facts, UNITS.get(columns[0].unit, columns[0].unit)
-    tested = [row for row in board.rows if row.cases]
-    counts = " or ".join(str(count) for count in sorted({row.cases for row in tested if row.status != "incomplete"}))
-    clean = sorted({row.cases_leak_free for row in tested if row.cases_leak_free is not None})
-    badges = [*board_badges(board), *facts.get("caveats", ())]
-    sentences = [
-        f"{board.title}, protocol {board.protocol}, test set {board.test_set}: {counts} cases",
-        f"Truth: {facts.get('truth', 'unknown')}",
-        f"Ranked by {columns[0].title}{f' in {unit}' * bool(unit)}; the best value of a column is bold",
-        "The interval is the 95 % percentile bootstrap over the tested patients, or cases where these are not known",
-        f"Leak-free: on the {clean[0]} cases that no known leak touches" if board.leaked and clean else "",
-        f"Training budget: {marks.common}" if marks.common else "",
-        "Training budgets differ and are below the table" if marks.budgets else "",
-        f"Caveats: {'; '.join(badges)}" if badges else "",
-        "Rows marked human are what a person marked, rows marked reported are printed in papers; neither is ranked"
-        if any(row.status in {"human", "reported"} for row in board.rows)
-        else "",
-    ]
-    return escape(". ".join(filter(None, sentences)) + ".")
+    Example:
+        >>> _number("-0.50"), _number("[4.46e-3, 1.00]")
+        ('$-$0.50', '[4.46${\\times}10^{-3}$, 1.00]')
+    """
+    text = re.sub(r"(?<![\w.])-(?=\d)", "$-$", text)
+    return re.sub(r"e(-?\d+)", r"${\\times}10^{\1}$", text)

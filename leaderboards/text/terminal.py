@@ -1,90 +1,83 @@
-"""Prints built leaderboards on the terminal: the columns that matter most, in at most 120 characters."""
+"""Prints leaderboards on the terminal: the columns that matter most, in at most 120 characters."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-import pandas as pd
+import rich.table
 from rich.console import Console
-from rich.table import Table
 
-from leaderboards.boards.board import BETTER, Column, Score
-from leaderboards.text.comparisons import COMPARISONS
-from leaderboards.text.tables import COLUMNS, NO_NUMBER, count, duration, heading, number, score_text
+from leaderboards.boards.board import Board
+from leaderboards.pages.leaderboards import Leaderboards
+from leaderboards.pages.model import BLANK, WARNING, PageTable, Section, TableCell
+from leaderboards.pages.scores import COSTS
+from leaderboards.text.markdown import cell_text
 
-WIDTH = 120
-SCORES = 4
-TEXT_WIDTH = 24
-KEYS = ("dataset", "protocol", "content", "test_set")
-TEXT = (*KEYS, "rank", "seeds", "folds", "method", "budget", "status")
+WIDTH: Final = 120
+SCORES: Final = 4
+TEXT_WIDTH: Final = 24
 
 
-def show(paths: Iterable[Path], console: Console | None = None) -> None:
-    """Print the leaderboards that `build` wrote, shortened, and where the complete ones are.
+def show(content: Leaderboards, paths: Iterable[Path], console: Console | None = None) -> None:
+    """Print the rankings, shortened, and where the complete ones are.
 
     Args:
-        paths: What `build` returned.
+        content: All leaderboards.
+        paths: The written files.
         console: Where to print; the terminal by default.
     """
-    paths = list(paths)
-    console = console or _console()
-    columns = {column.name: column for path in paths if path.name == COLUMNS for column in _columns(path)}
-    for path in (path for path in paths if path.suffix == ".csv" and path.name not in {COLUMNS, COMPARISONS}):
-        frame = pd.read_csv(path, dtype=dict.fromkeys(TEXT, "str")).fillna(dict.fromkeys(TEXT, ""))
-        for key, board in frame.groupby(list(KEYS), sort=False):
-            console.print(_table(key, board, columns))
+    console = console or terminal(WIDTH)
+    for page in content.pages:
+        for board, section in zip(page.boards, page.page.sections, strict=False):
+            console.print(_ranking(board, section))
     console.print("Complete tables, with intervals, all metrics, papers and caveats:")
     for path in paths:
         console.print(f"  {path}", soft_wrap=True, highlight=False)
 
 
-def _console() -> Console:
+def terminal(width: int) -> Console:
+    """Return a console that is at most so many characters wide."""
     console = Console()
-    return Console(width=min(WIDTH, console.width) if console.is_terminal else WIDTH)
+    return Console(width=min(width, console.width) if sys.stdout.isatty() else width)
 
 
-def _columns(path: Path) -> list[Column]:
-    rows = pd.read_csv(path, dtype="str", keep_default_na=False).itertuples(index=False, name=None)
-    return [Column(name, title, unit, BETTER.get(higher), metric) for name, title, unit, higher, metric in rows]
-
-
-def _table(key: Sequence[Any], board: pd.DataFrame, columns: Mapping[str, Column]) -> Table:
-    measured = board[board["status"] != "reported"]
-    known = [columns[name] for name in map(str, board.columns) if name in columns]
-    scores = [column for column in known if measured[column.name].notna().any()][:SCORES]
-    budgets = measured.loc[measured["status"] != "human", "budget"].unique()
-    title = f"{key[0]} / {key[1]} / {key[3] or 'no run was scored'}"
-    table = Table(title=f"{title}, budget {budgets[0]}" if len(budgets) == 1 else title, title_justify="left")
+def _ranking(board: Board, section: Section) -> rich.table.Table:
+    cells = _by_row(section)
+    rows = [row for row in board.rows if row.status != "reported"]
+    scores = [c for c in board.columns if any(cells[row.key].get(c.name, BLANK).sort is not None for row in rows)]
+    budgets = list(dict.fromkeys(row.budget for row in rows if row.status != "human"))
+    title = f"{board.dataset} / {board.protocol} / {board.test_set or 'no run was scored'}"
+    table = rich.table.Table(
+        title=f"{title}, budget {budgets[0]}" if len(budgets) == 1 else title, title_justify="left"
+    )
+    names = {row.key: _name(cells[row.key]["method"]) for row in rows}
     table.add_column("#", justify="right")
-    for name in ["method", *(["budget"] if len(budgets) > 1 else [])]:
-        longest = max(map(len, map(_method, measured.to_dict("records")) if name == "method" else budgets))
-        table.add_column(name, overflow="fold", min_width=min(longest, TEXT_WIDTH))
-    for name in [*(heading(column).replace(" (", "\n(") for column in scores), "params", "ms per\nimage", "training"]:
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in measured.to_dict("records"):
-        shown = [str(row["budget"])] if len(budgets) > 1 else []
-        table.add_row(str(row["rank"]), _method(row), *shown, *_scores(row, scores), *_cost(row))
+    table.add_column("method", overflow="fold", min_width=min(max(map(len, names.values())), TEXT_WIDTH))
+    if len(budgets) > 1:
+        table.add_column("budget", overflow="fold", min_width=min(max(map(len, budgets)), TEXT_WIDTH))
+    for heading in [*(column.heading for column in scores[:SCORES]), "params", "ms per\nimage", "training"]:
+        table.add_column(heading.replace(" (", "\n("), justify="right", no_wrap=True)
+    for row in rows:
+        names_shown = [*(column.name for column in scores[:SCORES]), *(column.name for column in COSTS)]
+        shown = [cells[row.key].get(name, BLANK) for name in names_shown]
+        texts = [cell_text(cell._replace(notes=())) if place == 0 else cell.text for place, cell in enumerate(shown)]
+        table.add_row(board.rank_text(row), names[row.key], *([row.budget] if len(budgets) > 1 else []), *texts)
     return table
 
 
-def _method(row: dict[Any, Any]) -> str:
-    return str(row["method"]) if row["status"] == "done" else f"{row['method']} ({row['status']})"
-
-
-def _scores(row: dict[Any, Any], columns: Sequence[Column]) -> list[str]:
-    """The first score with its interval, the others without."""
-    cells = []
-    for column in columns:
-        value, low, high = (row[f"{column.name}{part}"] for part in ("", "_low", "_high"))
-        interval = (low, high) if column is columns[0] else (math.nan, math.nan)
-        cells.append(NO_NUMBER if math.isnan(value) else score_text(Score(value, *interval), column))
+def _by_row(section: Section) -> dict[str, dict[str, TableCell]]:
+    """Return the cells of all tables of a test set by the row's key and the column's name."""
+    cells: dict[str, dict[str, TableCell]] = {}
+    for block in chain.from_iterable(part.blocks for part in section.sections):
+        for row in block.rows if isinstance(block, PageTable) else ():
+            named = {column.name: cell for column, cell in zip(block.columns, row.cells, strict=True) if column.name}
+            cells[row.key] = named | cells.get(row.key, {})
     return cells
 
 
-def _cost(row: dict[Any, Any]) -> list[str]:
-    values = (row["parameters"], row["latency_ms"], row["train_seconds"])
-    parameters, latency, seconds = (None if math.isnan(value) else value for value in values)
-    return [count(parameters), NO_NUMBER if latency is None else number(latency, "px"), duration(seconds)]
+def _name(cell: TableCell) -> str:
+    return " ".join([cell.text, *(f"({mark.text})" for mark in cell.marks if mark.status != WARNING)])

@@ -25,6 +25,14 @@ REPORTED = (
 )
 
 
+def markdown_rows(text: str, heading: str) -> list[dict[str, str]]:
+    """The first Markdown table whose heading contains a text, as one dictionary per row."""
+    blocks = (block.splitlines() for block in text.split("\n\n") if block.startswith("|"))
+    head, _, *rows = next(block for block in blocks if heading in block[0])
+    names = [cell.strip() for cell in head.strip("|").split("|")]
+    return [dict(zip(names, (cell.strip() for cell in row.strip("|").split("|")), strict=True)) for row in rows]
+
+
 class Grouped(Skull):
     """The skull with two structures."""
 

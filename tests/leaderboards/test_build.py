@@ -12,12 +12,14 @@ from rich.console import Console
 from benchmark.cell import Budget, Cell
 from benchmark.scoring.bootstrap import CONFIDENCE, RESAMPLES
 from benchmark.scoring.score import score
-from leaderboards.boards.board import Column
+from leaderboards.boards.board import ScoreColumn
 from leaderboards.boards.read import read_boards
 from leaderboards.boards.reported import Reported
-from leaderboards.build import build, show
-from leaderboards.text.pages import HOW_TO_READ
-from leaderboards.text.tables import heading, score_tables
+from leaderboards.build import build, read_leaderboards, write_leaderboards
+from leaderboards.pages.board_page import HOW_TO_READ
+from leaderboards.pages.scores import score_tables
+from leaderboards.text.terminal import show
+from tests.leaderboards.conftest import markdown_rows
 from tests.stored_runs import Skull, predictions, skull, write_run
 
 __all__ = ["skull"]
@@ -51,42 +53,40 @@ def store(skull: type[Skull], tmp_path: Path) -> Path:
     return store
 
 
-def cells(path: Path, heading: str, first: int, last: int) -> list[list[str]]:
-    """Some columns of the table whose heading contains a text."""
-    blocks = path.read_text().split("\n\n")
-    table = next(block for block in blocks if block.startswith("| Rank") and heading in block.splitlines()[0])
-    return [[cell.strip() for cell in line.strip("|").split("|")][first:last] for line in table.splitlines()]
+def table(path: Path, heading: str) -> list[dict[str, str]]:
+    """The first table whose heading contains a text, as one dictionary per row."""
+    return markdown_rows(path.read_text(), heading)
 
 
-def test_the_scores_are_laid_out_as_agreed(store: Path, tmp_path: Path) -> None:
+def row_of(path: Path, method: str, heading: str = "Budget") -> dict[str, str]:
+    """The one row of a method in that table."""
+    (row,) = (row for row in table(path, heading) if row["Method"].split(" ")[0] == method)
+    return row
+
+
+def test_the_ranking_holds_scores_effort_and_status(store: Path, tmp_path: Path) -> None:
     build(store, tmp_path, [printed("Rival", 0.9)])
-    budget = "reduced (2 epochs/stage)"
-    columns = cells(tmp_path / "skull-official.md", "Budget", 0, 8)
-    assert [line.pop(5) for line in columns] == ["Tied with rank", "---", *["not tested"] * 3, *["-"] * 3]
-    assert columns == [
-        ["Rank", "Method", "Budget", "Seeds", "Folds", "MRE (mm) ↓", "SD (mm) ↓"],
-        ["---"] * 7,
-        ["1", "posenet", budget, "1 (0)", "1/1", "1.00 [1.00, 1.00]", "0.00 [0.00, 0.00]"],
-        ["2", "mean_shape", budget, "1 (0)", "1/1", "3.00 [3.00, 3.00]", "0.00 [0.00, 0.00]"],
-        ["3", "mnv2", budget, "1 (0)", "1/1", "5.00 [5.00, 5.00]", "0.00 [0.00, 0.00]"],
-        ["-", "res50", budget, "0", "0/1", "failed", "failed"],
-        ["-", "res50-hm", budget, "0", "0/1", "unsupported", "unsupported"],
-        ["-", "*reported:* Rival", "paper", "-", "-", "0.90", "-"],
-    ]
-    assert cells(tmp_path / "skull-official.md", "Budget", 9, 11)[:3] == [
-        ["SDR 2 mm (%) ↑", "SDR 4 mm (%) ↑"],
-        ["---", "---"],
-        ["100.00 [100.00, 100.00]", "100.00 [100.00, 100.00]"],
-    ]
+    rows = {row["Method"].split(" ")[0]: row for row in table(tmp_path / "skull-official.md", "Budget")}
+    names = ("Rank", "MRE (mm) ↓", "SD (mm) ↓", "SDR 4 mm (%) ↑", "Tied with rank", "Seeds", "Folds")
+    exact, hits, misses = "0.00 [0.00, 0.00]", "100.00 [100.00, 100.00]", "0.00 [0.00, 0.00]"
+    assert {method: [row[name] for name in names] for method, row in rows.items()} == {
+        "posenet": ["1", "1.00 [1.00, 1.00]", exact, hits, "not tested", "1 (0)", "1/1"],
+        "mean_shape": ["2", "3.00 [3.00, 3.00]", exact, hits, "not tested", "1 (0)", "1/1"],
+        "mnv2": ["3", "5.00 [5.00, 5.00]", exact, misses, "not tested", "1 (0)", "1/1"],
+        "res50": ["-", "-", "-", "-", "-", "0", "0/1"],
+        "res50-hm": ["-", "-", "-", "-", "-", "0", "0/1"],
+        f"[Rival]({URL})": ["-", "0.90", "-", "-", "-", "-", "-"],
+    }
+    assert [row["Budget"] for row in rows.values()] == ["reduced (2 epochs/stage)"] * 5 + ["paper"]
+    marks = [row["Method"].partition(" ")[2] for row in rows.values()]
+    assert marks[3:] == ["*failed*", "*not supported*", "(Doe 2020, Table 3) *reported*"]
 
 
-def test_the_costs_are_laid_out_as_agreed(store: Path, tmp_path: Path) -> None:
+def test_the_costs_stand_in_a_table_of_their_own(store: Path, tmp_path: Path) -> None:
     build(store, tmp_path, [])
-    assert cells(tmp_path / "skull-official.md", "FLOPs", 3, 9)[:3] == [
-        ["Weights", "Input (h x w)", "Parameters", "FLOPs", "ms per image", "Training"],
-        ["---"] * 6,
-        ["none", "256x128", "1.23 M", "2.50 G", "3.2", "1 min 0 s, 2 epochs"],
-    ]
+    row = row_of(tmp_path / "skull-official.md", "posenet", "FLOPs")
+    names = ("Weights", "Input (h x w)", "Parameters", "FLOPs", "Time (ms per image)", "Training (per run)")
+    assert [row[name] for name in names] == ["none", "256x128", "1.23 M", "2.50 G", "3.2", "1 min 0 s (2 epochs)"]
 
 
 def test_the_caption_says_what_was_tested(store: Path, tmp_path: Path) -> None:
@@ -110,12 +110,10 @@ def test_rows_come_best_first_and_the_unfinished_last(store: Path) -> None:
 
 def test_failed_and_unsupported_cells_are_shown_with_their_reason(store: Path, tmp_path: Path) -> None:
     build(store, tmp_path, [])
-    failed, unsupported = (
-        lines(tmp_path / "skull-official.md", f"| - | {name} |")[0] for name in ("res50", "res50-hm")
-    )
-    assert "failed: RuntimeError: out of memory" in failed
-    assert failed.count("| failed |") >= 1
-    assert "unsupported: it needs vertebrae" in unsupported
+    failed, unsupported = (row_of(tmp_path / "skull-official.md", name) for name in ("res50", "res50-hm"))
+    assert failed["Remarks"] == "failed: RuntimeError: out of memory"
+    assert "*failed*" in failed["Method"]
+    assert unsupported["Remarks"] == "unsupported: it needs vertebrae"
     assert "res50 (failed), res50-hm (unsupported)" in (tmp_path / "index.md").read_text()
 
 
@@ -128,11 +126,13 @@ def test_no_cell_of_a_table_is_blank(store: Path, tmp_path: Path) -> None:
 def test_a_method_that_does_not_beat_the_mean_shape_is_marked(store: Path, tmp_path: Path) -> None:
     build(store, tmp_path, [printed("Old rival", 3.5), printed("New rival", 0.5)])
     page = tmp_path / "skull-official.md"
-    assert "**not better than mean_shape**" in lines(page, "| 3 | mnv2")[0]
-    assert "not better" not in lines(page, "| 1 | posenet")[0]
-    assert "its MRE is not better than mean_shape's here" in lines(page, "| - | *reported:* Old rival")[0]
-    assert "not better" not in lines(page, "| - | *reported:* New rival")[0]
-    assert "| 3.00 (rank 2 of 3) | 1 of 2 methods |" in (tmp_path / "index.md").read_text()
+    assert "**not better than mean_shape**" in row_of(page, "mnv2")["Method"]
+    assert "not better" not in row_of(page, "posenet")["Method"]
+    old, new = (row["Method"] for row in table(page, "Budget")[-2:])
+    assert ("Old rival" in old, "its MRE is not better than mean_shape's here" in old) == (True, True)
+    assert ("New rival" in new, "not better" in new) == (True, False)
+    (leader,) = table(tmp_path / "index.md", "Floor")
+    assert (leader["Floor"], leader["Better than the floor"]) == ("3.00 (rank 2 of 3)", "1 of 2 methods")
 
 
 def test_reported_numbers_stand_only_under_their_own_protocol_and_unranked(store: Path) -> None:
@@ -147,8 +147,8 @@ def test_an_oracle_crop_is_a_visible_badge_of_its_row(store: Path, tmp_path: Pat
     score(store)
     build(store, tmp_path, [])
     page = tmp_path / "skull-official.md"
-    assert "**oracle crop**" in lines(page, "| 1 | posenet-l2 | reduced")[0]
-    assert "oracle crop" not in lines(page, "| 2 | posenet | reduced")[0]
+    assert "**oracle crop**" in row_of(page, "posenet-l2")["Method"]
+    assert "oracle crop" not in row_of(page, "posenet")["Method"]
 
 
 def test_drawn_films_are_not_compared_with_papers(skull: type[Skull], tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_drawn_films_are_not_compared_with_papers(skull: type[Skull], tmp_path: 
 def test_the_papers_own_number_stands_beside_the_measured_one(store: Path, tmp_path: Path) -> None:
     build(store, tmp_path, [printed("PoseNet", 1.12, variant="posenet")])
     page = tmp_path / "skull-official.md"
-    assert "| 1.00 [1.00, 1.00] (paper: 1.12) |" in lines(page, "| 1 | posenet | reduced")[0]
+    assert row_of(page, "posenet")["MRE (mm) ↓"] == "1.00 [1.00, 1.00] (paper 1.12, gap -0.12)"
     frame = pd.read_csv(tmp_path / "skull-official.csv").set_index("method")
     assert frame.loc["posenet", "mre_mm_paper"] == 1.12
 
@@ -171,9 +171,8 @@ def test_equal_scores_share_a_rank(store: Path, tmp_path: Path) -> None:
     score(store)
     build(store, tmp_path, [])
     page = tmp_path / "skull-official.md"
-    assert lines(page, "| 1= | posenet |")
-    assert lines(page, "| 1= | posenet-l2 |")
-    assert lines(page, "| 3 | mean_shape |")
+    ranks = [row_of(page, name)["Rank"] for name in ("posenet", "posenet-l2", "mean_shape")]
+    assert ranks == ["1=", "1=", "3"]
 
 
 def test_a_row_with_fewer_folds_keeps_its_numbers_but_has_no_rank(skull: type[Skull], tmp_path: Path) -> None:
@@ -197,7 +196,8 @@ def test_folds_that_nobody_ran_are_said_in_the_caption(skull: type[Skull], tmp_p
     text = (tmp_path / "out" / "skull-3-fold.md").read_text()
     assert "**Only 1 of the 3 folds were run (fold2).**" in text
     assert "Caveats: **leaked pairs**" in text
-    assert lines(tmp_path / "out" / "skull-3-fold.md", "| 1 | mean_shape | reduced (2 epochs/stage) | 1 (0) | 1/3 |")
+    row = row_of(tmp_path / "out" / "skull-3-fold.md", "mean_shape")
+    assert [row[name] for name in ("Rank", "Seeds", "Folds")] == ["1", "1 (0)", "1/3"]
 
 
 def test_protocols_have_pages_of_their_own_and_films_tables_of_their_own(store: Path, tmp_path: Path) -> None:
@@ -221,7 +221,9 @@ def test_different_budgets_are_never_mixed_silently(store: Path, tmp_path: Path)
     mixed = (tmp_path / "skull-official.md").read_text()
     assert "Training budget of all rows: reduced (2 epochs/stage)." in same
     assert "**Budgets differ between rows (paper; reduced (2 epochs/stage))" in mixed
-    assert lines(tmp_path / "skull-official.md", "| 1 | posenet | paper |")
+    row = next(row for row in table(tmp_path / "skull-official.md", "Budget") if row["Rank"] == "1")
+    assert row["Method"].startswith("posenet")
+    assert row["Budget"] == "paper"
 
 
 def test_rows_of_one_variant_are_told_apart_by_what_differs(store: Path) -> None:
@@ -238,7 +240,8 @@ def test_a_row_names_what_it_set_differently_from_its_method(store: Path, tmp_pa
     (board,) = read_boards(store, [])
     assert {row.variant: row.settings for row in board.rows}["farnet"] == ("lr=0.1",)
     build(store, tmp_path, [])
-    assert "| lr=0.1 |\n" in (tmp_path / "skull-official.md").read_text()
+    row = row_of(tmp_path / "skull-official.md", "farnet", "FLOPs")
+    assert row["Set differently from the method's own"] == "lr=0.1"
 
 
 def test_columns_of_some_rows_stand_in_a_table_of_their_own(store: Path, tmp_path: Path) -> None:
@@ -246,31 +249,32 @@ def test_columns_of_some_rows_stand_in_a_table_of_their_own(store: Path, tmp_pat
     write_run(store, certain, variant="posenet-l2")
     score(store)
     build(store, tmp_path, [printed("Rival", 0.9)])
-    table = cells(tmp_path / "skull-official.md", "Coverage of 50 % regions (%) |", 1, 10)
-    assert [row[0] for row in table[2:]] == ["posenet-l2", "res50", "res50-hm"]  # and those that failed
-    assert table[0][1:5] == [f"Coverage of {p} % regions (%)" for p in (50, 90, 95)] + ["Calibration error (%) ↓"]
-    assert len(table[0]) == 9
+    rows = table(tmp_path / "skull-official.md", "Coverage of 50 % regions (%) |")
+    assert [row["Method"].split(" ")[0] for row in rows] == ["posenet-l2", "res50", "res50-hm"]  # and those that failed
+    columns = {f"Coverage of {p} % regions (%)" for p in (50, 90, 95)} | {"Calibration error (%) ↓"}
+    assert columns < rows[0].keys()
+    assert len(rows[0]) == 10
 
 
 def test_a_wide_metric_is_spread_evenly(store: Path) -> None:
     (board,) = read_boards(store, [])
-    wide = tuple(Column(f"c{i}", f"C{i}", "", False, "wide") for i in range(17))
-    tables = score_tables(replace(board, columns=(*board.columns[:3], *wide)))
-    shown = [[cell for cell in table.splitlines()[0].split("|") if " C" in cell] for table in tables]
+    wide = tuple(ScoreColumn(f"c{i}", f"C{i}", "", False, "wide") for i in range(17))
+    tables = score_tables(replace(board, columns=(*board.columns[:3], *wide)), "key")
+    shown = [[column for column in table.columns if column.title.startswith("C")] for table in tables]
     assert [len(row) for row in shown] == [0, 9, 8]
 
 
 def test_a_column_without_a_direction_has_no_arrow() -> None:
-    assert heading(Column("coverage_90", "Coverage", "%", None, "calibration")) == "Coverage (%)"
-    assert heading(Column("ause", "AUSE", "", False, "sparsification")) == "AUSE ↓"
+    assert ScoreColumn("coverage_90", "Coverage", "%", None, "calibration").heading == "Coverage (%)"
+    assert ScoreColumn("ause", "AUSE", "", False, "sparsification").heading == "AUSE ↓"
 
 
 def test_several_seeds_show_their_spread_and_what_it_is(store: Path, tmp_path: Path) -> None:
     write_run(store, shifted(2.0), variant="posenet", seed=1)
     score(store)
     build(store, tmp_path, [])
-    row = lines(tmp_path / "skull-official.md", "| 1 | posenet | reduced")[0]
-    assert "| 2 (0, 1) | 1/1 | not tested | 1.50 ± 0.71 [1.50, 1.50] |" in row
+    row = row_of(tmp_path / "skull-official.md", "posenet")
+    assert (row["Seeds"], row["MRE (mm) ↓"]) == ("2 (0, 1)", "1.50 ± 0.71 [1.50, 1.50]")
     assert "s their sample standard deviation" in (tmp_path / "skull-official.md").read_text()
 
 
@@ -307,7 +311,8 @@ def test_a_page_without_any_score_says_why(skull: type[Skull], tmp_path: Path) -
     build(tmp_path, tmp_path / "out", [])
     text = (tmp_path / "out" / "skull-official.md").read_text()
     assert "## No run was scored" in text
-    assert "| posenet | reduced (2 epochs/stage) | failed | failed: RuntimeError: no memory |" in text
+    (row,) = table(tmp_path / "out" / "skull-official.md", "Why")
+    assert list(row.values()) == ["posenet", "reduced (2 epochs/stage)", "failed", "failed: RuntimeError: no memory"]
 
 
 def test_a_configuration_that_looks_like_a_number_stays_a_text(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,9 +338,10 @@ def test_leaderboards_import_no_torch() -> None:
 def test_the_terminal_shows_the_main_columns_within_its_width(store: Path, tmp_path: Path) -> None:
     write_run(store, shifted(2.0).assign(cov_xx=4.0, cov_xy=0.0, cov_yy=4.0), variant="posenet-l2")
     score(store)  # with columns that have no direction
-    paths = build(store, tmp_path, [printed("Rival", 0.9)])
+    content = read_leaderboards(store, [printed("Rival", 0.9)])
+    paths = write_leaderboards(content, tmp_path)
     text = io.StringIO()
-    show(paths, Console(file=text, width=120))
+    show(content, paths, Console(file=text, width=120))
     shown = text.getvalue()
     assert "(mm) ↓" in shown
     assert "(%) ↑" in shown

@@ -11,7 +11,7 @@ from scipy.stats import friedmanchisquare, wilcoxon
 
 from benchmark.scoring import bootstrap, resampling
 from leaderboards.boards import statistics as stats
-from leaderboards.boards.statistics import Comparison, Pair, compare, friedman, holm, signed_rank_p
+from leaderboards.boards.statistics import Comparison, RowPair, compare, friedman, holm, signed_rank_p
 
 
 def board(cases: int = 30, rows: int = 4, seed: int = 0, step: float = 0.4) -> np.ndarray:
@@ -117,7 +117,7 @@ def test_copies_of_films_do_not_make_a_difference_surer_where_patients_are_known
     assert width(known.pair(0, 1)) > 1.8 * width(naive.pair(0, 1))
 
 
-def width(pair: Pair) -> float:
+def width(pair: RowPair) -> float:
     return pair.mean.high - pair.mean.low
 
 
@@ -179,7 +179,7 @@ def test_no_smallest_p_is_larger_than_one() -> None:
 @pytest.mark.parametrize(("p", "tied"), [(0.05, (1,)), (0.0499, ())])
 def test_rows_are_tied_at_a_corrected_p_of_exactly_five_percent(p: float, tied: tuple[int, ...]) -> None:
     none = stats.Difference(0.0, 0.0, 0.0)
-    pair = Pair(0, 1, none, none, better=4, worse=2, p=p, p_holm=p)
+    pair = RowPair(0, 1, none, none, better=4, worse=2, p=p, p_holm=p)
     assert Comparison(("a", "b"), 6, 0, None, (1.0, 2.0), None, (pair,)).tied_with(0) == tied
 
 

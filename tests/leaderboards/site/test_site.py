@@ -15,12 +15,13 @@ import pytest
 from benchmark.cli.main import main
 from benchmark.predictions import read_predictions
 from leaderboards.boards.read import read_boards
+from leaderboards.pages.svg import COLOURS, FLOOR_COLOUR
 from leaderboards.site.build import build_site
 from leaderboards.site.curves import error_curves
-from leaderboards.site.figures import COLOURS, FLOOR_COLOUR, Series
+from leaderboards.site.figures import Series
 from leaderboards.site.films import certainty_limits, extremes
 from leaderboards.site.pareto import pareto
-from leaderboards.site.predicted import Reader, region_probability
+from leaderboards.site.run_predictions import RunPredictions, region_probability
 from tests.leaderboards.conftest import REPORTED, Drawn, certain, noisy
 
 VOID = {"meta", "link", "img", "input", "br", "path", "line"}
@@ -179,7 +180,7 @@ def test_without_films_the_site_is_the_charting_library_and_little_more(site: Pa
 def test_the_error_curve_holds_the_scores(site_store: Path) -> None:
     board = next(board for board in read_boards(site_store, []) if board.protocol == "3-fold")
     row = board.ranked[0]
-    predicted = Reader().row(row, "test")
+    predicted = RunPredictions().row(row, "test")
     assert predicted is not None
     errors = predicted.errors("mm")
     assert float(np.mean(errors)) == pytest.approx(row.value("mre_mm"), rel=1e-6)
@@ -209,7 +210,7 @@ def test_a_region_holds_the_probability_of_its_gaussian(tmp_path: Path) -> None:
 def test_best_median_and_worst_case_are_those_of_the_first_seed(site_store: Path) -> None:
     board = next(b for b in read_boards(site_store, []) if b.dataset == "skull" and b.protocol == "official")
     row = next(row for row in board.ranked if row.variant == "mnv2")
-    predicted = Reader().row(row, "test")
+    predicted = RunPredictions().row(row, "test")
     assert predicted is not None
     errors = predicted.errors("mm")
     means = errors[:12].mean(axis=1)

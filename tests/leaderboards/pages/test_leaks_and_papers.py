@@ -19,7 +19,10 @@ from leaderboards.boards.board import Board
 from leaderboards.boards.read import read_boards
 from leaderboards.boards.reported import Reported, load_reported
 from leaderboards.build import build
-from leaderboards.text.caveats import comparison_with_papers, leak_free_ranks, leak_free_section
+from leaderboards.pages.leaks import leak_free_section
+from leaderboards.pages.model import Paragraph, Section
+from leaderboards.pages.papers import paper_section
+from tests.leaderboards.conftest import markdown_rows
 from tests.stored_runs import Skull, predictions, write_run
 
 
@@ -51,6 +54,10 @@ def printed(method: str, variant: str = "", badges: tuple[str, ...] = (), **chan
     return Reported(*place.values(), method, variant, values, "Doe 2020", "https://example.org", "3", "", badges)
 
 
+def text_of(section: Section) -> str:
+    return " ".join(" ".join(block.sentences) for block in section.blocks if isinstance(block, Paragraph))
+
+
 def boards(store: Path, reported: tuple[Reported, ...] = ()) -> list[Board]:
     score(store)
     return read_boards(store, reported)
@@ -63,8 +70,10 @@ def test_the_ranking_score_stands_beside_itself_without_leaks(tmp_path: Path) ->
     build(tmp_path, tmp_path / "out", [])
     text = (tmp_path / "out" / "skull-official.md").read_text()
     assert board.leaked
-    assert "| MRE (mm) ↓ | MRE leak-free (mm) ↓ |" in text
-    assert re.search(r"\| 1 \| posenet \|.*\| 2\.50 \[[^|]*\| 4\.00 \[4\.00, 4\.00\] \|", text)
+    (row,) = (row for row in markdown_rows(text, "Budget") if row["Rank"] == "1")
+    assert row["Method"].startswith("posenet")
+    assert row["MRE (mm) ↓"].startswith("2.50 [")
+    assert row["MRE leak-free (mm) ↓"] == "4.00 [4.00, 4.00]"
     frame = pd.read_csv(tmp_path / "out" / "skull-official.csv").set_index("method")
     assert frame.loc["posenet", ["mre_mm", "mre_mm_leak_free", "sdr_2mm_leak_free"]].tolist() == [2.5, 4.0, 0.0]
     assert frame.loc["posenet", ["cases", "cases_leak_free"]].tolist() == [4, 2]
@@ -74,13 +83,14 @@ def test_a_method_that_is_best_on_leaked_films_loses_its_place_without_them(tmp_
     write_run(tmp_path, off_by(4, 1, 4, 1), variant="posenet")
     write_run(tmp_path, off_by(3, 3, 3, 3))
     (board,) = boards(tmp_path)
-    places = {row.label: (row.rank, leak_free_ranks(board)[row.key]) for row in board.ranked}
+    places = {row.label: (row.rank, board.leak_free_ranks[row.key]) for row in board.ranked}
     assert places == {"posenet": (1, 2), "mean_shape": (2, 1)}
-    head, text, table, *_ = leak_free_section(board)
-    assert (head, "2 of the 4 test films" in text) == ("### Without known leaks", True)
-    assert [line.split(" | ")[:4] for line in table.splitlines()[2:]] == [
-        ["| 1", "2", "mean_shape", "3.00"],
-        ["| 2", "1", "posenet", "4.00"],
+    section = leak_free_section(board, "s1")
+    assert "2 of the 4 test films" in text_of(section)
+    assert "ranks change for 2 rows: posenet 1 to 2, mean_shape 2 to 1" in text_of(section)
+    assert [[cell.text for cell in row.cells[:4]] for row in section.blocks[1].rows] == [
+        ["1", "mean_shape", "2", "3.00"],
+        ["2", "posenet", "1", "4.00"],
     ]
 
 
@@ -88,14 +98,14 @@ def test_a_dataset_without_a_known_leak_says_so(tmp_path: Path) -> None:
     write_run(tmp_path, off_by(1, 2), protocol="senior")
     (board,) = boards(tmp_path)
     assert not board.leaked
-    assert "No film of this test set is known to stand in training" in leak_free_section(board)[1]
+    assert "No film of this test set is known to stand in training" in text_of(leak_free_section(board, "s1"))
 
 
 def test_leaks_that_cannot_be_left_out_are_said(tmp_path: Path) -> None:
     write_run(tmp_path, off_by(1, 2), protocol="random")
     (board,) = boards(tmp_path)
     assert board_badges(board) == ("leaked test set",)
-    assert "patients stand in both training and test" in leak_free_section(board)[1]
+    assert "patients stand in both training and test" in text_of(leak_free_section(board, "s1"))
 
 
 def test_leaks_and_another_truth_are_badges_of_the_board(tmp_path: Path) -> None:
@@ -111,10 +121,12 @@ def test_leaks_and_another_truth_are_badges_of_the_board(tmp_path: Path) -> None
 def test_the_gap_is_ours_minus_the_papers_with_its_budget(tmp_path: Path) -> None:
     write_run(tmp_path, off_by(4, 1, 4, 1), variant="posenet")
     (board,) = boards(tmp_path, (printed("PoseNet", "posenet"),))
-    table = comparison_with_papers(board)[-1].splitlines()[2]
-    assert "| 2.50 - 1.50 = +1.00 mm | 50.00 - 90.00 = -40.00 points |" in table
-    assert "| reduced (2 epochs/stage) |" in table
-    assert "**reduced budget**" in table
+    section = paper_section(board, "s1")
+    (cells,) = (row.cells for row in section.blocks[1].rows)
+    shown = ["posenet", "reduced (2 epochs/stage)", "2.50 - 1.50 = +1.00 mm", "50.00 - 90.00 = -40.00 points"]
+    assert [cell.text for cell in cells[:4]] == shown
+    assert [mark.text for mark in cells[4].marks] == ["reduced budget"]
+    assert "**reduced budget** was not trained as its paper says" in text_of(section)
     assert board.rows[-1].notes == ("our posenet: +1.00 mm in MRE, **reduced budget**",)
     build(tmp_path, tmp_path / "out", [printed("PoseNet", "posenet")])
     frame = pd.read_csv(tmp_path / "out" / "skull-official.csv").set_index("method")
@@ -126,7 +138,9 @@ def test_a_row_trained_as_published_has_no_badge_of_its_budget(tmp_path: Path) -
     (board,) = boards(tmp_path, (printed("PoseNet", "posenet"),))
     assert board.rows[0].badges == ()
     assert board.rows[-1].notes == ("our posenet: +0.50 mm in MRE",)
-    assert "reduced" not in "".join(comparison_with_papers(board))
+    section = paper_section(board, "s1")
+    assert "reduced" not in text_of(section)
+    assert section.blocks[1].rows[0].cells[-1].marks == ()
 
 
 @pytest.mark.parametrize("elsewhere", [{"protocol": "senior"}, {"test_set": "test2"}, {"dataset": "isbi2015"}])
@@ -134,7 +148,7 @@ def test_numbers_of_another_protocol_or_test_set_are_not_compared(tmp_path: Path
     write_run(tmp_path, off_by(2, 2), variant="posenet")
     (board,) = boards(tmp_path, (printed("PoseNet", "posenet", **elsewhere),))
     assert [row.status for row in board.rows] == ["done"]
-    assert (board.rows[0].reported, board.rows[0].badges, comparison_with_papers(board)) == ({}, (), [])
+    assert (board.rows[0].reported, board.rows[0].badges, paper_section(board, "s1")) == ({}, (), None)
 
 
 def test_what_stands_beside_a_papers_number_says_how_the_paper_got_it(tmp_path: Path) -> None:
@@ -179,10 +193,13 @@ def test_a_person_is_no_row_of_ours_and_changes_no_rank(tmp_path: Path) -> None:
     assert board.measured == board.ranked
     assert [row.label for row in alone.ranked] == [row.label for row in board.compared]
     build(tmp_path, tmp_path / "out", [])
-    assert (
-        "| - | *human:* reader-senior | - | - | - | - | 1.00 [1.00, 1.00] |"
-        in (tmp_path / "out" / "skull-official.md").read_text()
+    row = markdown_rows((tmp_path / "out" / "skull-official.md").read_text(), "Budget")[-1]
+    assert (row["Rank"], row["Method"], row["MRE (mm) ↓"]) == (
+        "-",
+        "reader-senior *human readers*",
+        "1.00 [1.00, 1.00]",
     )
+    assert {row[name] for name in ("Tied with rank", "Budget", "Seeds", "Folds")} == {"-"}
 
 
 def test_every_row_that_a_paper_cropped_by_its_truth_says_so() -> None:

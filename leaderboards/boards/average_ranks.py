@@ -1,4 +1,4 @@
-"""Average ranks over datasets: which methods do well wherever they were tried, and whether that could be chance."""
+"""Average ranks of methods over datasets, with Friedman's and Nemenyi's tests (Demšar, JMLR 7, 2006)."""
 
 from __future__ import annotations
 
@@ -12,20 +12,12 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import rankdata, studentized_range
 
+from benchmark.badges import PHANTOM
 from leaderboards.boards.board import Board, Row
 from leaderboards.boards.statistics import ALPHA, Friedman, friedman
-from leaderboards.text.comparisons import p_text
-from leaderboards.text.diagrams import diagram
-from leaderboards.text.tables import markdown_table
 
-DRAWN: Final = "phantom films"
-"""The badge of boards that are never put together with those of real films."""
 FEWEST: Final = 3
 """Datasets, and methods, below which no test is made."""
-FEW: Final = 5
-"""Datasets below which a test is shown and called too weak to mean much."""
-ROUGH: Final = 10
-"""Datasets up to which the chi-square of Friedman's test is a rough approximation (Demšar, JMLR 7, 2006)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +49,7 @@ class AverageRanks:
 
     @property
     def critical_difference(self) -> float:
-        """By how much average ranks must differ for Nemenyi's test to tell two methods apart."""
+        """By how much average ranks of two methods must differ to be significant in Nemenyi's test."""
         methods, datasets = self.ranks.shape
         quantile = float(studentized_range.ppf(1 - ALPHA, methods, np.inf)) / np.sqrt(2)
         return float(quantile * np.sqrt(methods * (methods + 1) / (6 * datasets)))
@@ -83,37 +75,14 @@ def average_ranks(boards: Sequence[Board]) -> list[AverageRanks]:
     Returns:
         None where no two datasets share two methods.
     """
-    kinds = [[board for board in boards if (DRAWN in board.common_badges) == drawn] for drawn in (False, True)]
-    return [ranks for drawn, kind in enumerate(kinds) for ranks in _of_kind(kind, drawn=bool(drawn))]
-
-
-def overall_name(ranks: AverageRanks) -> str:
-    """Return the file name of the diagram."""
-    return f"average-ranks-{len(ranks.datasets)}-datasets{'-drawn' if ranks.drawn else ''}.svg"
-
-
-def overall_diagram(ranks: AverageRanks) -> str | None:
-    """Draw the critical-difference diagram; None where there was no test."""
-    if ranks.friedman is None:
-        return None
-    return diagram(ranks.methods, ranks.averages.tolist(), ranks.p_values, ranks.critical_difference)
-
-
-def overall_section(ranks: AverageRanks) -> list[str]:
-    """Write the part of the overview that ranks methods over datasets, as Markdown blocks."""
-    title = f"## Average ranks over {len(ranks.datasets)} datasets" + (", drawn films" if ranks.drawn else "")
-    header = ["Average rank", "Method", *ranks.datasets]
-    lines = [
-        [f"{average:.2f}", method, *(f"{rank:g}" for rank in of_method.round(2))]
-        for method, average, of_method in zip(ranks.methods, ranks.averages, ranks.ranks, strict=True)
+    return [
+        ranks
+        for drawn in (False, True)
+        for ranks in _of_films([board for board in boards if (PHANTOM in board.common_badges) == drawn], drawn=drawn)
     ]
-    parts = [title, _introduction(ranks), markdown_table(header, lines), _test_text(ranks)]
-    if ranks.friedman is not None:
-        parts.append(f"![{_picture_text(ranks)}]({overall_name(ranks)})")
-    return parts
 
 
-def _of_kind(boards: Sequence[Board], *, drawn: bool) -> list[AverageRanks]:
+def _of_films(boards: Sequence[Board], *, drawn: bool) -> list[AverageRanks]:
     """Rank on the widest set of boards and on the one of most datasets."""
     rows = [_by_label(board) for board in boards]
     places: dict[str, frozenset[int]] = {}
@@ -180,43 +149,3 @@ def _ranks(board: Board, rows: Mapping[str, Row], methods: Sequence[str]) -> Flo
     first = board.columns[0]
     values = np.array([rows[method].value(first.name) for method in methods])
     return np.asarray(rankdata(-values if first.higher_is_better else values))
-
-
-def _introduction(ranks: AverageRanks) -> str:
-    places = ", ".join(f"{board.dataset} / {board.protocol} / {board.test_set}" for board in ranks.boards)
-    shown, rest = ranks.left_out[:10], len(ranks.left_out) - 10
-    left = ", ".join(shown) + (f" and {rest} more" if rest > 0 else "")
-    budgets = sorted({row.budget for board in ranks.boards for row in board.ranked if row.label in ranks.methods})
-    sentences = [
-        f"Each of the {len(ranks.methods)} methods is ranked (1 is best) among those that are on every one of these "
-        f"boards: {places}.",
-        "Boards of one dataset are averaged first, so that every dataset counts once.",
-        f"Not on all of them, and left out: {left}." if left else "",
-        f"**The budgets differ between boards: {'; '.join(budgets)}.**" if len(budgets) > 1 else "",
-    ]
-    return " ".join(filter(None, sentences))
-
-
-def _test_text(ranks: AverageRanks) -> str:
-    count = len(ranks.datasets)
-    if count < FEWEST:
-        return f"**{count} datasets are too few for a test: these ranks describe, and prove nothing.**"
-    if ranks.friedman is None:
-        return "Friedman's test needs three methods that are not ranked all the same."
-    weak = ""
-    if count < FEW:
-        weak = f" **{count} datasets are too few for the test to mean much: read the ranks as a description.**"
-    elif count <= ROUGH:
-        weak = f" With {count} datasets its p value is a rough approximation."
-    return (
-        f"Friedman's test of equal ranks over {count} datasets: chi-square {ranks.friedman.statistic:.2f}, "
-        f"p {p_text(ranks.friedman.p)}.{weak} By Nemenyi's test two methods differ (p < {ALPHA}, all pairs together) "
-        f"where their average ranks are more than {ranks.critical_difference:.2f} apart, the scale CD of the diagram; "
-        "bars join methods that it cannot tell from each other."
-    )
-
-
-def _picture_text(ranks: AverageRanks) -> str:
-    methods = zip(ranks.methods, ranks.averages, strict=True)
-    listed = ", ".join(f"{method} {average:.2f}" for method, average in methods)
-    return f"Critical-difference diagram over {len(ranks.datasets)} datasets; average ranks: {listed}"

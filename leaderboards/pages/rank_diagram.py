@@ -1,8 +1,7 @@
-"""Draws critical-difference diagrams: average ranks on a line, bars over what cannot be told apart; the same bytes."""
+"""Draws critical-difference diagrams: average ranks on a line, and bars over rows that no test separates, as SVG."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +10,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from leaderboards.boards.statistics import ALPHA
+from leaderboards.pages.svg import drawing, svg_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,12 +24,9 @@ _SCALE = 2.2
 """Height of the critical difference above the axis, in lines."""
 _GAP: Final = 0.03
 """Between the outer ranks and the names, as a share of the ranks' range."""
-_STYLE: Final = {"svg.fonttype": "none", "svg.hashsalt": "osteomark", "font.size": 10, "font.family": "sans-serif"}
-_METADATA: Final = {"Date": None, "Creator": None}
-"""What would make the bytes depend on when and with what version they were written."""
 
 
-def diagram(
+def rank_diagram(
     names: Sequence[str],
     ranks: Sequence[float],
     p_values: Float[np.ndarray, "row row"],
@@ -40,23 +37,18 @@ def diagram(
     Args:
         names: Of the rows.
         ranks: Their average ranks; 1 is best.
-        p_values: Of every pair, corrected; a bar joins rows none of which can be told from another.
+        p_values: Of every pair, corrected; a bar joins rows of which no two differ.
         critical: The critical difference of the ranks, drawn as a scale where there is one.
 
     Returns:
         SVG.
     """
     import scikit_posthocs as posthocs  # here and not above: slow, with its own plotting libraries
-    from matplotlib import style
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
 
     best = np.argsort(np.asarray(ranks), kind="stable")[:MOST]
     order = range(len(best))  # numbers for names: a set of them has an order of its own, one of texts has none
     table = pd.DataFrame(p_values[np.ix_(best, best)], index=order, columns=order).fillna(1.0)
-    with style.context(["default", _STYLE]):
-        figure = Figure(figsize=(_WIDTH, 3))
-        FigureCanvasSVG(figure)
+    with drawing(_WIDTH, 3) as figure:
         axes = figure.subplots()
         drawn = posthocs.critical_difference_diagram(
             pd.Series(np.asarray(ranks)[best], index=order),
@@ -74,7 +66,7 @@ def diagram(
         _finish(figure, axes, drawn, [names[row] for row in best])
         if critical is not None:
             _add_scale(axes, float(np.min(ranks)), critical)
-        return _svg(figure)
+        return svg_text(figure, bbox_inches="tight")
 
 
 def _finish(figure: Figure, axes: Axes, drawn: dict[str, list[Any]], names: Sequence[str]) -> None:
@@ -97,9 +89,3 @@ def _add_scale(axes: Axes, start: float, critical: float) -> None:
     axes.plot([start, start + critical], [_SCALE, _SCALE], color="black", linewidth=1.5, marker="|", markersize=8)
     axes.text(start + critical, _SCALE, f"  CD = {critical:.2f}", va="center")
     axes.set_ylim(top=_SCALE + 0.7)
-
-
-def _svg(figure: Figure) -> str:
-    file = io.StringIO()
-    figure.savefig(file, format="svg", bbox_inches="tight", metadata=_METADATA)
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ import pytest
 
 from benchmark.cell import Budget
 from benchmark.scoring.score import score
+from leaderboards.boards.board import Board
 from leaderboards.boards.read import read_boards
 from leaderboards.boards.reported import Reported
 from leaderboards.build import build
-from leaderboards.text.exports import SCHEMA, VERSION, page_json, schema_text
-from leaderboards.text.latex import escape, page_tex
+from leaderboards.pages.board_page import SCHEMA
+from leaderboards.pages.leaderboards import assemble
+from leaderboards.text.data import VERSION, page_json, schema_text
+from leaderboards.text.latex import escape, page_latex
 from tests.stored_runs import Skull, predictions, skull, write_run
 
 __all__ = ["skull"]
@@ -114,6 +117,11 @@ def test_a_page_without_any_score_is_data_too(skull: type[Skull], tmp_path: Path
     assert r"\begin{table" not in page_tex([board])
 
 
+def page_tex(boards: Sequence[Board]) -> str:
+    (page,) = assemble(boards).pages
+    return page_latex(page)
+
+
 def unescaped(text: str) -> str:
     """A LaTeX text without its commands, escapes and mathematics: no special character may be left."""
     text = re.sub(r"\$[^$]*\$", "", text)
@@ -141,8 +149,8 @@ def test_latex_is_balanced_and_escaped(store: Path) -> None:
 
 def test_latex_shows_the_numbers_with_the_best_in_bold(store: Path) -> None:
     tex = page_tex(read_boards(store, [PRINTED]))
-    assert cells(tex, "1 & ")[2:6] == [r"\textbf{1.00}", "1.00 to 1.00", r"\textbf{0.00}", r"\textbf{1.00}"]
-    assert cells(tex, "2 & ")[2:6] == ["2.00", "2.00 to 2.00", r"\textbf{0.00}", "2.00"]
+    assert cells(tex, "1 & ")[2:6] == [r"\textbf{1.00}", "[1.00, 1.00]", r"\textbf{0.00}", r"\textbf{1.00}"]
+    assert cells(tex, "2 & ")[2:6] == ["2.00", "[2.00, 2.00]", r"\textbf{0.00}", "2.00"]
     assert cells(tex, r" & \textit{human:}")[2] == "0.50"  # better, but not ranked
     assert cells(tex, r" & \textit{reported:}")[2:5] == ["0.90", "--", "--"]
 
@@ -150,8 +158,9 @@ def test_latex_shows_the_numbers_with_the_best_in_bold(store: Path) -> None:
 def test_the_caption_says_what_the_numbers_are(store: Path) -> None:
     caption = next(line for line in page_tex(read_boards(store, [PRINTED])).splitlines() if "caption" in line)
     for part in (
-        *("protocol official", "test set test: 3 cases", "Truth: mean of two readers", "Ranked by MRE in mm"),
-        *(r"95 \% percentile bootstrap", "Training budget: reduced (2 epochs/stage)", "marked reported"),
+        *("protocol official", "test set test: 3 cases", "Truth: mean of two readers", "Ranked by MRE (mm)"),
+        *(r"95 \% percentile bootstrap", "Training budget of all rows: reduced (2 epochs/stage)"),
+        "or reported are not ranked",
     ):
         assert part in caption
 

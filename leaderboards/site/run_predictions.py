@@ -1,4 +1,4 @@
-"""What the runs behind a row predicted, as arrays: each `predictions.parquet` is read once."""
+"""The predictions of the runs behind a row, as arrays."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _SMALLEST: Final = 1e-4
 """The least variance in square pixels, as in `metrics.uncertainty`."""
 
 
-class Reader:
-    """Reads the runs of one page, each file once, whatever the number of test sets."""
+class RunPredictions:
+    """The predictions behind the rows of one page; each file is read once, whatever the number of test sets."""
 
     def __init__(self) -> None:
         self._read: dict[Path, dict[str, Predictions]] = {}

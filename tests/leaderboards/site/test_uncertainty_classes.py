@@ -7,16 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboards.site.certainty import (
-    CLASSES,
-    COLOURS,
-    REPORTED,
-    Thresholds,
-    classify,
-    colour,
-    fit_thresholds,
-    point_sigma,
-)
+from leaderboards.site.uncertainty_classes import CLASSES, Thresholds, classify, fit_thresholds
 
 # Ten validation points: errors grow with sigma, but for two exceptions (the third and the seventh).
 SIGMA = np.array([0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.007, 0.008, 0.009, 0.010])
@@ -75,15 +66,8 @@ def test_without_a_point_no_threshold_is_chosen() -> None:
         fit_thresholds(np.array([np.nan]), np.array([1.0]))
 
 
-def test_a_point_has_the_colour_of_its_class() -> None:
+def test_a_class_begins_at_its_threshold() -> None:
     sigma = np.array([0.0086, 0.0087, 0.00969, 0.0097, 0.5])
-    assert [CLASSES[c].split()[0] for c in classify(sigma, REPORTED)] == [
+    assert [CLASSES[c].split()[0] for c in classify(sigma, Thresholds(0.0087, 0.0097))] == [
         *("certain", "moderately", "moderately", "highly", "highly"),
     ]
-    assert [colour(s, REPORTED) for s in sigma[[0, 1, 3]]] == list(COLOURS)
-
-
-def test_sigma_of_a_crop_is_the_root_of_both_variances_in_fractions_of_its_sides() -> None:
-    covariance = np.array([[[16.0, 3.0], [3.0, 9.0]]])
-    assert point_sigma(covariance) == pytest.approx(5.0)
-    assert point_sigma(covariance, width=400, height=100) == pytest.approx(np.hypot(0.01, 0.03))

@@ -16,12 +16,16 @@ from scipy.stats import studentized_range, wilcoxon
 from benchmark.predictions import PATIENTS, PREDICTIONS
 from benchmark.scoring.score import score
 from benchmark.store import SCORES, RunRecord
+from leaderboards.boards.average_ranks import average_ranks
+from leaderboards.boards.numbers import p_text
 from leaderboards.boards.read import read_boards
 from leaderboards.build import build
-from leaderboards.text.comparisons import HOW_TO_TELL, p_text
-from leaderboards.text.diagrams import diagram
-from leaderboards.text.overall import average_ranks, overall_section
-from leaderboards.text.pages import SEEDS
+from leaderboards.pages.board_page import SEEDS
+from leaderboards.pages.comparisons import HOW_TO_TELL
+from leaderboards.pages.overview import overview_page
+from leaderboards.pages.rank_diagram import rank_diagram
+from leaderboards.text.markdown import page_markdown
+from tests.leaderboards.conftest import markdown_rows as table
 from tests.stored_runs import Skull, predictions, skull, write_run
 
 __all__ = ["skull"]
@@ -53,14 +57,6 @@ def built(store: Path, out: Path, file: str = "skull-official.md") -> str:
     return (out / file).read_text()
 
 
-def table(text: str, heading: str) -> list[dict[str, str]]:
-    """The first table whose heading contains a text, as one dictionary per line."""
-    blocks = (block.splitlines() for block in text.split("\n\n") if block.startswith("|"))
-    head, _, *lines = next(block for block in blocks if heading in block[0])
-    names = [cell.strip() for cell in head.strip("|").split("|")]
-    return [dict(zip(names, (cell.strip() for cell in line.strip("|").split("|")), strict=True)) for line in lines]
-
-
 def name_patients(record: RunRecord, patients: dict[str, str]) -> None:
     file = record.folder / PREDICTIONS
     content = pq.read_table(file)
@@ -70,7 +66,7 @@ def name_patients(record: RunRecord, patients: dict[str, str]) -> None:
 
 def test_rows_that_no_test_can_tell_apart_are_shown_as_ties(store: Path, tmp_path: Path) -> None:
     rows = table(built(store, tmp_path), "Budget")
-    assert [(row["Rank"], row["Method"], row["Tied with rank"]) for row in rows] == [
+    assert [(row["Rank"], row["Method"].split(" ")[0], row["Tied with rank"]) for row in rows] == [
         ("1", "mnv2", "2"),
         ("2", "posenet", "1"),
         ("3", "mean_shape", "none"),
@@ -103,8 +99,10 @@ def test_the_page_compares_every_row_with_the_leader_and_every_pair(store: Path,
     assert (worse["Better on (row : leader)"], worse["Corrected p"]) == ("0 : 20", "< 0.001")
     assert float(tied["Corrected p"]) >= 0.05
     matrix = table(text, "1 mnv2")
-    assert matrix[0]["3 mean_shape"] == "**< 0.001**"
-    assert matrix[2]["1 mnv2"] == worse["Mean difference"].split(" ")[0]
+    difference = worse["Mean difference"].split(" ")[0]
+    assert matrix[0]["3 mean_shape"] == f"-{difference.removeprefix('+')} (p < 0.001)"
+    assert matrix[2]["1 mnv2"] == f"{difference} (p < 0.001)"
+    assert "(tie, p " in matrix[0]["2 posenet"]
 
 
 def test_seeds_are_averaged_film_by_film_and_folds_are_put_together(skull: type[Skull], tmp_path: Path) -> None:
@@ -203,7 +201,8 @@ def test_plus_minus_is_explained_in_the_overview_too(store: Path, tmp_path: Path
     write_run(store, predictions(errors(4, 0.5)), variant="mnv2", seed=1)
     score(store)
     text = built(store, tmp_path, "index.md")
-    assert "mnv2: " in text
+    assert table(text, "Leader")[0]["Leader"].startswith("mnv2")
+    assert "±" in table(text, "Leader")[0]["Score (95 % interval)"]
     assert SEEDS in text
 
 
@@ -232,9 +231,9 @@ def bars(svg: str) -> int:
 def test_bars_join_what_cannot_be_told_apart() -> None:
     p = np.array([[1, 0.5, 0.01, 0.01], [0.5, 1, 0.3, 0.01], [0.01, 0.3, 1, 0.01], [0.01, 0.01, 0.01, 1]])
     names, ranks = ["a", "b", "c", "d"], [1.2, 1.9, 2.4, 3.9]
-    assert bars(diagram(names, ranks, p)) == 2
-    assert bars(diagram(names, ranks, np.full((4, 4), 0.001))) == 0
-    assert bars(diagram(names, ranks, np.ones((4, 4)))) == 1
+    assert bars(rank_diagram(names, ranks, p)) == 2
+    assert bars(rank_diagram(names, ranks, np.full((4, 4), 0.001))) == 0
+    assert bars(rank_diagram(names, ranks, np.ones((4, 4)))) == 1
 
 
 def test_diagrams_are_the_same_bytes_whatever_the_order_of_sets(store: Path, tmp_path: Path) -> None:
@@ -289,7 +288,7 @@ def test_two_datasets_are_described_and_not_tested(datasets: Path) -> None:
     boards = [board for board in read_boards(datasets, []) if board.dataset in {"arm", "foot"}]
     (ranks,) = average_ranks(boards)
     assert ranks.friedman is None
-    assert "2 datasets are too few for a test" in "\n".join(overall_section(ranks))
+    assert "2 datasets are too few for a test" in page_markdown(overview_page(boards, [ranks]))
     assert average_ranks(boards[:1]) == []
 
 

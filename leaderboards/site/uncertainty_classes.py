@@ -27,28 +27,6 @@ class Thresholds(NamedTuple):
     moderate: float
 
 
-REPORTED: Final = Thresholds(0.0087, 0.0097)
-"""The paper's, in fractions of its crops, of its network on its data."""
-
-
-def point_sigma(
-    covariance: Float[np.ndarray, "*point 2 2"], width: float | np.ndarray = 1.0, height: float | np.ndarray = 1.0
-) -> Float[np.ndarray, "*point"]:
-    """Return sigma_p = sqrt(sigma_x^2 + sigma_y^2) (Eq. 17).
-
-    Args:
-        covariance: Of each point, in square pixels.
-        width: Of the crop in pixels, so that sigma_x is a fraction of it as in the paper; 1 leaves pixels.
-        height: Of the crop in pixels.
-
-    Example:
-        >>> round(float(point_sigma(np.diag([9.0, 16.0]))), 6)
-        5.0
-    """
-    variance = covariance[..., 0, 0] / np.square(width) + covariance[..., 1, 1] / np.square(height)
-    return np.asarray(np.sqrt(variance))
-
-
 def classify(sigma: Float[np.ndarray, "*point"], thresholds: Thresholds) -> Int[np.ndarray, "*point"]:
     """Return the position of each point's class in `CLASSES`; a point without a sigma (NaN) is highly uncertain.
 
@@ -58,16 +36,6 @@ def classify(sigma: Float[np.ndarray, "*point"], thresholds: Thresholds) -> Int[
     """
     sigma = np.asarray(sigma)
     return np.where(sigma < thresholds.certain, 0, np.where(sigma < thresholds.moderate, 1, 2))
-
-
-def colour(sigma: float, thresholds: Thresholds) -> str:
-    """Return the colour of one point, as #rrggbb.
-
-    Example:
-        >>> colour(0.001, REPORTED)
-        '#7b2d8b'
-    """
-    return COLOURS[int(classify(np.array(sigma), thresholds))]
 
 
 def fit_thresholds(

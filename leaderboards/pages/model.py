@@ -1,0 +1,258 @@
+"""The parts of a page as plain values: sections of texts, tables and pictures, without a format.
+
+Every renderer (`leaderboards.text`, `leaderboards.site`) writes these values and none reads what another one wrote.
+Sentences may hold `**strong**`, `*emphasised*` and code in backticks; nothing else in them is markup.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from leaderboards.boards.numbers import NO_NUMBER, UNITS, heading
+
+WARNING: Final = "warning"
+"""The status of a mark that is a badge."""
+STATUS_TEXT: Final = {
+    "done": "measured",
+    "incomplete": "incomplete",
+    "unscored": "not scored",
+    "unsupported": "not supported",
+    "failed": "failed",
+    "reported": "reported",
+    "human": "human readers",
+}
+
+
+class Mark(NamedTuple):
+    """A word beside a cell's text.
+
+    Attributes:
+        status: A row's status, or `WARNING` for a badge.
+        text: The word.
+    """
+
+    status: str
+    text: str
+
+
+class TableCell(NamedTuple):
+    """A cell.
+
+    Attributes:
+        text: What it holds.
+        sort: What it is sorted by, a number or a text; None sorts last, whatever the direction.
+        interval: The 95 % interval of its number, as text.
+        notes: Smaller texts below or behind it.
+        url: Where the text leads outside.
+        page: The page that the text leads to, with `#` and a section's id; only where that page is written.
+        marks: A status and badges.
+        tint: Of the background, 0 (best) to 4 (worst); None for none.
+        best: Whether no ranked row has a better value in this column.
+    """
+
+    text: str
+    sort: float | str | None = None
+    interval: str = ""
+    notes: tuple[str, ...] = ()
+    url: str = ""
+    page: str = ""
+    marks: tuple[Mark, ...] = ()
+    tint: int | None = None
+    best: bool = False
+
+
+class TableColumn(NamedTuple):
+    """A column.
+
+    Attributes:
+        title: Its heading.
+        unit: Of its numbers, or another word on them.
+        higher_is_better: Direction of improvement; None where there is none.
+        numeric: Whether it is set to the right.
+        name: Of the score it holds, as in `scores.csv`, or what a renderer asks for it by.
+        wide: Whether it holds sentences.
+    """
+
+    title: str
+    unit: str = ""
+    higher_is_better: bool | None = None
+    numeric: bool = False
+    name: str = ""
+    wide: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The title with unit and direction."""
+        return heading(self.title, self.unit, self.higher_is_better)
+
+    @property
+    def shown_unit(self) -> str:
+        """The unit in words."""
+        return UNITS.get(self.unit, self.unit)
+
+
+class TableRow(NamedTuple):
+    """A row of a table.
+
+    Attributes:
+        cells: One per column.
+        status: Of the board's row that it shows.
+        key: `Row.key` of that row, where it is in several tables.
+    """
+
+    cells: tuple[TableCell, ...]
+    status: str = "done"
+    key: str = ""
+
+
+class PageTable(NamedTuple):
+    """A table.
+
+    Attributes:
+        id: Unique in its page.
+        caption: What it shows.
+        columns: Its columns.
+        rows: Its rows.
+        head: Which column names the rows.
+        filtered: Whether rows can be filtered where a page is interactive.
+        folded: Whether it is shown on demand.
+        note: How to read it.
+    """
+
+    id: str
+    caption: str
+    columns: tuple[TableColumn, ...]
+    rows: tuple[TableRow, ...]
+    head: int = 0
+    filtered: bool = False
+    folded: bool = False
+    note: str = ""
+
+    @property
+    def statuses(self) -> tuple[str, ...]:
+        """The status of its rows, where there are several."""
+        statuses = tuple(dict.fromkeys(row.status for row in self.rows))
+        return statuses if len(statuses) > 1 else ()
+
+
+class Paragraph(NamedTuple):
+    """Sentences, and files that they point to.
+
+    Attributes:
+        sentences: In order.
+        files: Names of files beside the tables.
+    """
+
+    sentences: tuple[str, ...]
+    files: tuple[str, ...] = ()
+
+
+class Bullets(NamedTuple):
+    """A list of sentences.
+
+    Attributes:
+        items: In order.
+    """
+
+    items: tuple[str, ...]
+
+
+class Picture(NamedTuple):
+    """A drawing in a file of its own.
+
+    Attributes:
+        file: Its name.
+        alternative: The same in words.
+    """
+
+    file: str
+    alternative: str
+
+
+class Chart(NamedTuple):
+    """An interactive chart.
+
+    Attributes:
+        id: Unique in its page.
+        title: What it shows.
+        summary: The same in a sentence or two, with its outcome.
+        spec: `data` and `layout` as Plotly takes them.
+        table: Its numbers.
+        note: How to read it.
+        height: In CSS pixels.
+        wide: Whether it scrolls sideways on a narrow screen instead of shrinking.
+        legend: Whether its traces are switched by buttons below it.
+    """
+
+    id: str
+    title: str
+    summary: str
+    spec: Mapping[str, Any]
+    table: PageTable
+    note: str = ""
+    height: int = 340
+    wide: bool = False
+    legend: bool = True
+
+
+class Section(NamedTuple):
+    """A part of a page.
+
+    Attributes:
+        title: Its heading.
+        blocks: Texts, tables and pictures, in order.
+        sections: Its own parts, after the blocks.
+        id: Unique in its page.
+        page: The page that its heading leads to; empty for none.
+        marks: Badges that hold for all of it.
+    """
+
+    title: str
+    blocks: tuple[Any, ...] = ()
+    sections: tuple[Section, ...] = ()
+    id: str = ""
+    page: str = ""
+    marks: tuple[Mark, ...] = ()
+
+
+class Page(NamedTuple):
+    """A page.
+
+    Attributes:
+        name: File stem.
+        title: Its heading.
+        lead: Sentences below the heading.
+        sections: Its parts.
+        files: Its numbers in other formats: label to file name.
+        label: What other pages call it.
+        url: Of the publication that it is about.
+    """
+
+    name: str
+    title: str
+    lead: tuple[str, ...]
+    sections: tuple[Section, ...]
+    files: Mapping[str, str]
+    label: str = ""
+    url: str = ""
+
+
+def number_cell(value: float | None, text: str, *notes: str, tint: int | None = None) -> TableCell:
+    """Return a cell that sorts by a number."""
+    missing = value is None or math.isnan(value)
+    return TableCell(text, None if missing else value, notes=notes, tint=tint)
+
+
+def name_cell(name: str, *notes: str, page: str = "", marks: tuple[Mark, ...] = ()) -> TableCell:
+    """Return a cell that sorts by its text, upper and lower case alike."""
+    return TableCell(name, name.lower(), notes=notes, page=page, marks=marks)
+
+
+BLANK: Final = TableCell(NO_NUMBER)
+
+
+def text_cell(parts: Iterable[str], separator: str = "; ") -> TableCell:
+    """Return a cell of several texts, of which the empty ones are left out."""
+    return TableCell(separator.join(filter(None, parts)) or NO_NUMBER)

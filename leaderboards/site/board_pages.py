@@ -1,0 +1,179 @@
+"""What the site adds to the page of a dataset and protocol: charts, robustness and films."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from benchmark.store import HISTORY
+from leaderboards.boards.board import Board, Row
+from leaderboards.pages.comparisons import is_private
+from leaderboards.pages.leaderboards import BoardPage
+from leaderboards.pages.model import Chart, Page, Paragraph, Section
+from leaderboards.robustness.scores import StressBoard
+from leaderboards.site import curves, figures, films
+from leaderboards.site.blocks import ChartGrid, FilmGrid
+from leaderboards.site.figures import Series
+from leaderboards.site.robustness import robustness_section
+from leaderboards.site.run_predictions import RunPredictions
+
+MONITOR: Final = "val/radial_error"
+SHOWN_GALLERIES: Final = 3
+"""How many rows' films the page of a dataset shows; others stand on the methods' pages."""
+GALLERIES: Final = 12
+"""How many rows of a board have films at all: they are the larger part of a site."""
+_PRIVATE: Final = "Films of a private set are never shown."
+_NO_FILMS: Final = "Films are drawn where the site is built with the folder of the dataset."
+_MORE_FILMS: Final = f"Films of up to {GALLERIES} rows of a board stand on their methods' pages."
+
+
+class Films(NamedTuple):
+    """The films of a board.
+
+    Attributes:
+        galleries: Of each drawn row, by its label.
+        images: Their thumbnails: path in the site to file.
+        note: Why there are none, or where more are.
+    """
+
+    galleries: Mapping[str, films.Gallery] = {}
+    images: Mapping[str, Path] = {}
+    note: str = ""
+
+
+class SitePage(NamedTuple):
+    """A page of the site.
+
+    Attributes:
+        page: What it shows.
+        galleries: Films of every drawn row, by the address of its board and its label.
+        images: Thumbnails: path in the site to file.
+    """
+
+    page: Page
+    galleries: Mapping[tuple[str, str], films.Gallery]
+    images: Mapping[str, Path]
+
+
+class Sources(NamedTuple):
+    """What a page takes from beside its boards.
+
+    Attributes:
+        groups: The dataset's structures with the names of their landmarks.
+        draw: Gives thumbnails of films; None leaves the films out.
+        stressed: What `osteomark stress` left.
+    """
+
+    groups: Mapping[str, Sequence[str]]
+    draw: films.Draw | None
+    stressed: Sequence[StressBoard]
+
+
+def complete_page(content: BoardPage, sources: Sources) -> SitePage:
+    """Add charts, robustness and films to the section of each board.
+
+    Args:
+        content: The page and its boards.
+        sources: What else it shows.
+    """
+    predictions, page = RunPredictions(), content.page
+    sections = list(page.sections)
+    galleries: dict[tuple[str, str], films.Gallery] = {}
+    images: dict[str, Path] = {}
+    files = dict(page.files)
+    for place, board in enumerate(content.boards):
+        section = sections[place]
+        unit = board.facts.get("unit", "px")
+        series = _series(board, predictions, unit)
+        drawn = _films(board, series, predictions, unit, sources.draw)
+        stressed = next((each for each in sources.stressed if each.rows and _same_films(board, each)), None)
+        added = (
+            *_chart_section(section.id, board, series, unit, sources.groups),
+            *([robustness_section(stressed, section.id)] if stressed else []),
+            _film_section(section.id, drawn),
+        )
+        sections[place] = section._replace(sections=(*section.sections, *added))
+        galleries |= {(f"{page.name}#{section.id}", label): gallery for label, gallery in drawn.galleries.items()}
+        images |= drawn.images
+        files |= {f"Robustness ({end})": f"{stressed.page}.{end}" for end in ("md", "csv")} if stressed else {}
+    return SitePage(page._replace(sections=tuple(sections), files=files), galleries, images)
+
+
+def _same_films(board: Board, stressed: StressBoard) -> bool:
+    return (board.dataset, board.protocol, board.content, board.test_set) == stressed.key
+
+
+def _series(board: Board, predictions: RunPredictions, unit: str) -> list[Series]:
+    """Return what is drawn of a board: its best rows and the floor, as far as their predictions are there."""
+    rows = list(board.ranked[: figures.MOST])
+    if board.floor and board.floor not in rows:
+        rows[-1] = board.floor
+    series = []
+    for place, row in enumerate(rows):
+        predicted = predictions.row(row, board.test_set)
+        if predicted is not None:
+            colour, dash = figures.style(place, row.variant)
+            series.append(Series(row, colour, dash, predicted, predicted.errors(unit)))
+    series = [item for item in series if np.isfinite(item.errors).any()]
+    names = series[0].predicted.landmarks if series else ()
+    return [item for item in series if item.predicted.landmarks == names]
+
+
+def _chart_section(
+    key: str, board: Board, series: Sequence[Series], unit: str, groups: Mapping[str, Sequence[str]]
+) -> list[Section]:
+    if not series:
+        return []
+    histories = [(place, item.row, _history(item.row)) for place, item in enumerate(series)]
+    charts: list[Chart | None] = [
+        curves.error_curves(key, series, unit),
+        figures.group_errors(key, series, unit, groups),
+        curves.calibration_curves(key, series),
+        curves.learning_curves(key, [(place, row, values) for place, row, values in histories if values]),
+        figures.landmark_errors(key, series, unit),
+    ]
+    which = f"The {len(series)} best of {len(board.ranked)} rows" if len(series) < len(board.ranked) else "All rows"
+    text = Paragraph((f"{which}; the names below a chart switch its lines.",))
+    return [Section("Errors in detail", (text, ChartGrid(tuple(filter(None, charts)))), id=f"{key}-charts")]
+
+
+def _history(row: Row) -> list[float]:
+    """Return the validation error of each epoch of a row's first run; empty where it kept none."""
+    path = next((runs[0].folder / HISTORY for runs in row.counted.values()), None)
+    if path is None or not path.is_file():
+        return []
+    frame = pd.read_csv(path)
+    return frame[MONITOR].dropna().astype(float).tolist() if MONITOR in frame else []
+
+
+def _films(
+    board: Board, series: Sequence[Series], predictions: RunPredictions, unit: str, draw: films.Draw | None
+) -> Films:
+    """Return the films of each drawn row, their thumbnails, and a sentence about them."""
+    if is_private(board):
+        return Films(note=_PRIVATE)
+    place, series = films.place_of(board), series[:GALLERIES]
+    wanted = {
+        film.case: film
+        for item in series
+        for film in (films.film_of(item.predicted, i) for i in films.extremes(item).values())
+    }
+    images = draw(place, list(wanted.values())) if draw and wanted else {}
+    if not images:
+        return Films(note=_NO_FILMS)
+    galleries = {}
+    for item in series:
+        limits = films.certainty_limits(predictions.validation(item.row), unit)
+        gallery = films.gallery(place, item, unit, images, limits)
+        if gallery.overlays:
+            galleries[item.row.label] = gallery
+    return Films(galleries, {films.image_name(place, case): path for case, path in images.items()}, _MORE_FILMS)
+
+
+def _film_section(key: str, drawn: Films) -> Section:
+    shown = tuple(drawn.galleries.values())[:SHOWN_GALLERIES]
+    return Section("Films", (*([FilmGrid(shown)] if shown else []), Paragraph((drawn.note,))), id=f"{key}-films")
