@@ -49,17 +49,17 @@ class CaseScores:
         if not board.ranked:
             return None
         first = board.columns[0]
-        found = {row.key: self.of_row(row, board.test_set, first.name) for row in board.ranked[:MOST]}
-        found = {key: scores for key, scores in found.items() if scores}
-        if not found:
+        by_row = {row.key: self.of_row(row, board.test_set, first.name) for row in board.ranked[:MOST]}
+        by_row = {key: scores for key, scores in by_row.items() if scores}
+        if not by_row:
             return None
-        cases = sorted(set().union(*found.values()))
+        cases = sorted(set().union(*by_row.values()))
         nothing = CaseScore(float("nan"), "")
-        table = [[scores.get(case, nothing) for scores in found.values()] for case in cases]
+        table = [[scores.get(case, nothing) for scores in by_row.values()] for case in cases]
         values = np.array([[score.value for score in line] for line in table])
         patients = [max(score.patient for score in line) for line in table]
         known = patients if all(patients) else None
-        return compare(tuple(found), values, known, higher_is_better=bool(first.higher_is_better))
+        return compare(tuple(by_row), values, known, higher_is_better=bool(first.higher_is_better))
 
     def of_row(self, row: Row, test_set: str, column: str) -> dict[str, CaseScore]:
         """Return the score of each film: the folds' films put together, the seeds averaged film by film.
@@ -97,9 +97,9 @@ def _read(path: Path, column: str) -> dict[str, dict[str, CaseScore]]:
     table = table.filter(pc.equal(table["column"], column))
     content: dict[str, list[Any]] = {name: table[name].to_pylist() for name in there}
     patients = content.get("patient", [None] * table.num_rows)
-    found: dict[str, dict[str, CaseScore]] = {}
+    by_test_set: dict[str, dict[str, CaseScore]] = {}
     lines = zip(content["test_set"], content["case"], content["value"], patients, strict=True)
     for test_set, case, value, patient in lines:
         number = float("nan") if value is None else value
-        found.setdefault(test_set, {})[case] = CaseScore(number, patient or "")
-    return found
+        by_test_set.setdefault(test_set, {})[case] = CaseScore(number, patient or "")
+    return by_test_set

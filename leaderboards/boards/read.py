@@ -192,8 +192,8 @@ def _about_reader(cell: Cell, board: Board) -> tuple[str, ...]:
 def _status(runs: Sequence[RunRecord]) -> Status:
     if any(run.human for run in runs):
         return "human"
-    found = {run.status for run in runs}
-    return next(status for status in ("done", "failed", "unsupported") if status in found)
+    statuses = {run.status for run in runs}
+    return next(status for status in ("done", "failed", "unsupported") if status in statuses)
 
 
 def _trouble(runs: Sequence[RunRecord]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ class Reported(NamedTuple):
         paper: Short citation of the paper that prints it, which is not always the method's own.
         url: Of that paper.
         table: Its number.
-        note: What a reader must know to compare.
+        note: What must be known to compare.
         badges: The same in a word or two: an oracle crop, other test films.
     """
 

@@ -133,7 +133,7 @@ class Comparison:
         return self._by_rows[first, second]
 
     def tied_with(self, row: int) -> tuple[int, ...]:
-        """Return the positions of the rows that cannot be told from a row; none where no test could be made."""
+        """Return the positions of the rows that no test separates from a row; none where no test could be made."""
         if not self.tested:
             return ()
         return tuple(int(other) for other in np.flatnonzero(self.p_values[row] >= ALPHA) if other != row)
@@ -190,8 +190,8 @@ def friedman(ranks: Float[np.ndarray, "block row"]) -> Friedman | None:
     blocks, rows = ranks.shape
     if rows < 3 or blocks < 2 or (ranks == ranks[:, :1]).all():
         return None
-    found = friedmanchisquare(*ranks.T)
-    return Friedman(float(found.statistic), float(found.pvalue))
+    test = friedmanchisquare(*ranks.T)
+    return Friedman(float(test.statistic), float(test.pvalue))
 
 
 def holm(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
@@ -256,10 +256,10 @@ def _pairs(
         p = signed_rank_p(differences) if units >= FEWEST else np.full(differences.shape[1], np.nan)
         parts.append(np.stack([(differences > 0).sum(axis=0), (differences < 0).sum(axis=0), p]))
     better, worse, p = np.concatenate(parts, axis=1)
-    found = zip(first, second, *_differences(values, patient, first, second), better, worse, p, holm(p), strict=True)
+    columns = zip(first, second, *_differences(values, patient, first, second), better, worse, p, holm(p), strict=True)
     return tuple(
         RowPair(int(a), int(b), mean, median, int(wins), int(losses), float(p), float(p_holm))
-        for a, b, mean, median, wins, losses, p, p_holm in found
+        for a, b, mean, median, wins, losses, p, p_holm in columns
     )
 
 
@@ -297,11 +297,11 @@ def _intervals(
 
     def statistic(draw: np.ndarray) -> np.ndarray:
         times = np.stack([np.bincount(row, minlength=patients) for row in draw])[:, patient]
-        found = np.full((2, pairs, len(draw)), np.nan)
-        found[0] = (times @ differences / times.sum(axis=1, keepdims=True)).T
+        statistics = np.full((2, pairs, len(draw)), np.nan)
+        statistics[0] = (times @ differences / times.sum(axis=1, keepdims=True)).T
         for column in columns:
-            found[1, column] = _weighted_medians(differences[:, column], times)
-        return found
+            statistics[1, column] = _weighted_medians(differences[:, column], times)
+        return statistics
 
     return np.asarray(np.quantile(resample(statistic, patients), ENDS, axis=-1)).swapaxes(0, 1)
 

@@ -12,12 +12,7 @@ from leaderboards.pages.comparisons import comparison_section, diagram_name, res
 from leaderboards.pages.leaks import leak_free_section
 from leaderboards.pages.model import WARNING, Bullets, Mark, Page, Paragraph, Section
 from leaderboards.pages.papers import paper_section
-from leaderboards.pages.scores import (
-    TIED,
-    cost_table,
-    score_tables,
-    unscored_table,
-)
+from leaderboards.pages.scores import TIED, cost_table, score_tables, unscored_table
 
 SCHEMA: Final = "schema.json"
 """The JSON Schema of a page's data, beside every page."""
@@ -101,12 +96,11 @@ def caption(board: Board) -> tuple[str, ...]:
     """Say what was tested and how, in sentences; nothing that changes from one build to the next."""
     tested = board.ranked or [row for row in board.rows if row.status == "human"]
     cases = " or ".join(str(count) for count in sorted({row.cases for row in tested})) or "no"
-    caveats = board_caveats(board)
     place = f"Dataset {board.dataset}, protocol {board.protocol}, test set {board.test_set or 'unknown'}"
     sentences = (
         f"{place}: {cases} cases.",
         f"Truth: {board.facts.get('truth', 'unknown')}.",
-        f"Caveats: **{'; '.join(caveats)}**." if caveats else "",
+        caveat_text(board_caveats(board)),
         f"Ranked by {board.columns[0].heading}." if board.ranked else "",
         f"All rows: **{', '.join(board.common_badges)}**." if board.common_badges else "",
         _folds(board),
@@ -115,12 +109,22 @@ def caption(board: Board) -> tuple[str, ...]:
     return tuple(filter(None, sentences))
 
 
+def caveat_text(caveats: Sequence[str]) -> str:
+    """Name what must be known before a number is believed; nothing where nothing is."""
+    return f"Caveats: **{'; '.join(caveats)}**." if caveats else ""
+
+
+def content_text(content: str) -> str:
+    """Name the fingerprint of films and labels, where it is known."""
+    return f"Fingerprint of the films and labels: `{content}`." if content else ""
+
+
 def _section(board: Board, key: str, *, named_films: bool) -> Section:
     devices = sorted({run.device for row in board.rows for run in row.done if run.device})
     provenance = (
         resampling_text(board),
         f"Times were measured on: {', '.join(devices)}." if devices else "",
-        f"Fingerprint of the films and labels: `{board.content}`." if board.content else "",
+        content_text(board.content),
     )
     text = Paragraph((*caption(board), *filter(None, provenance)))
     tables = score_tables(board, key) if board.columns else [unscored_table(board, key)]

@@ -21,8 +21,6 @@ from leaderboards.pages.model import (
     TableCell,
     TableColumn,
     TableRow,
-    name_cell,
-    number_cell,
 )
 from leaderboards.pages.rank_diagram import MOST, rank_diagram
 from leaderboards.pages.scores import METHOD, RANK, TIED, rank_cell
@@ -180,10 +178,10 @@ def _against_leader(board: Board, compared: Comparison, key: str) -> PageTable:
             pair = compared.pair(0, place)
             cells = [
                 *(_difference_cell(difference, column) for difference in (pair.mean, pair.median)),
-                number_cell(pair.worse, f"{pair.worse} : {pair.better}"),
-                *(number_cell(p, p_text(p)) for p in (pair.p, pair.p_holm)),
+                TableCell.number(pair.worse, f"{pair.worse} : {pair.better}"),
+                *(TableCell.number(p, p_text(p)) for p in (pair.p, pair.p_holm)),
             ]
-        rows.append(TableRow((rank_cell(board, row), name_cell(name), *cells, TableCell(board.tied_text(row)))))
+        rows.append(TableRow((rank_cell(board, row), TableCell.name(name), *cells, TableCell(board.tied_text(row)))))
     columns = (RANK, METHOD, *(TableColumn(title, numeric=True) for title in titles))
     return PageTable(key, "Every row against the leader", columns, tuple(rows), head=1)
 
@@ -195,7 +193,7 @@ def _difference_cell(difference: Difference, column: ScoreColumn) -> TableCell:
         if math.isnan(difference.low)
         else (f"[{signed(-difference.high, column.unit)}, {signed(-difference.low, column.unit)}]")
     )
-    return number_cell(-difference.value, signed(-difference.value, column.unit))._replace(interval=ends)
+    return TableCell.number(-difference.value, signed(-difference.value, column.unit))._replace(interval=ends)
 
 
 def _every_pair(board: Board, compared: Comparison, key: str) -> PageTable:
@@ -204,7 +202,7 @@ def _every_pair(board: Board, compared: Comparison, key: str) -> PageTable:
     lines = [
         TableRow(
             (
-                *(rank_cell(board, row), name_cell(name)),
+                *(rank_cell(board, row), TableCell.name(name)),
                 *(_pair_cell(compared, column, place, other) for other in range(len(rows))),
             )
         )
@@ -222,10 +220,10 @@ def _pair_cell(compared: Comparison, column: ScoreColumn, row: int, other: int) 
     pair = compared.pair(min(row, other), max(row, other))
     value = pair.mean.value if row < other else -pair.mean.value
     if math.isnan(pair.p_holm):
-        return number_cell(value, signed(value, column.unit))
+        return TableCell.number(value, signed(value, column.unit))
     tied, p = pair.p_holm >= ALPHA, f"p {p_text(pair.p_holm)}"
     tint = None if tied else BETTER if column.beats(value, 0) else WORSE
-    return number_cell(value, signed(value, column.unit), f"tie, {p}" if tied else p, tint=tint)
+    return TableCell.number(value, signed(value, column.unit), f"tie, {p}" if tied else p, tint=tint)
 
 
 def listed_ranks(names: Sequence[str], ranks: Sequence[float]) -> str:

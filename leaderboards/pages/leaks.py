@@ -8,16 +8,8 @@ from typing import Final
 from leaderboards.boards.badges import LEAKED
 from leaderboards.boards.board import Board, Row, ScoreColumn
 from leaderboards.boards.numbers import NO_NUMBER
-from leaderboards.pages.model import PageTable, Paragraph, Section, TableRow, number_cell
-from leaderboards.pages.scores import (
-    METHOD,
-    RANK,
-    leak_free_cell,
-    plain_name,
-    rank_cell,
-    score_column,
-    spread_columns,
-)
+from leaderboards.pages.model import PageTable, Paragraph, Section, TableCell, TableRow
+from leaderboards.pages.scores import METHOD, RANK, leak_free_cell, plain_name, rank_cell, score_column, spread_columns
 
 _PATIENTS: Final = (
     "patients stand in both training and test, and which is not known, so no score can be given without them."
@@ -82,5 +74,5 @@ def _leak_free_tables(board: Board, key: str) -> list[PageTable]:
 def _leak_free_row(board: Board, row: Row, columns: Sequence[ScoreColumn]) -> TableRow:
     rank = board.leak_free_ranks.get(row.key)
     cells = (leak_free_cell(row, column)._replace(interval="") for column in columns)
-    first = (number_cell(rank, str(rank or NO_NUMBER)), plain_name(row), rank_cell(board, row))
+    first = (TableCell.number(rank, str(rank or NO_NUMBER)), plain_name(row), rank_cell(board, row))
     return TableRow((*first, *cells), row.status)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from leaderboards.boards.numbers import NO_NUMBER, UNITS, heading
+from leaderboards.boards.numbers import NO_NUMBER, heading
 
 WARNING: Final = "warning"
 """The status of a mark that is a badge."""
@@ -26,12 +26,7 @@ STATUS_TEXT: Final = {
 
 
 class Mark(NamedTuple):
-    """A word beside a cell's text.
-
-    Attributes:
-        status: A row's status, or `WARNING` for a badge.
-        text: The word.
-    """
+    """A word beside a cell's text, with a row's status, or `WARNING` for a badge."""
 
     status: str
     text: str
@@ -62,6 +57,22 @@ class TableCell(NamedTuple):
     tint: int | None = None
     best: bool = False
 
+    @classmethod
+    def number(cls, value: float | None, text: str, *notes: str, tint: int | None = None) -> TableCell:
+        """Return a cell that sorts by a number."""
+        missing = value is None or math.isnan(value)
+        return cls(text, None if missing else value, notes=notes, tint=tint)
+
+    @classmethod
+    def name(cls, text: str, *notes: str, page: str = "", marks: tuple[Mark, ...] = ()) -> TableCell:
+        """Return a cell that sorts by its text, upper and lower case alike."""
+        return cls(text, text.lower(), notes=notes, page=page, marks=marks)
+
+    @classmethod
+    def joined(cls, parts: Iterable[str]) -> TableCell:
+        """Return a cell of several texts, of which the empty ones are left out."""
+        return cls("; ".join(filter(None, parts)) or NO_NUMBER)
+
 
 class TableColumn(NamedTuple):
     """A column.
@@ -87,20 +98,9 @@ class TableColumn(NamedTuple):
         """The title with unit and direction."""
         return heading(self.title, self.unit, self.higher_is_better)
 
-    @property
-    def shown_unit(self) -> str:
-        """The unit in words."""
-        return UNITS.get(self.unit, self.unit)
-
 
 class TableRow(NamedTuple):
-    """A row of a table.
-
-    Attributes:
-        cells: One per column.
-        status: Of the board's row that it shows.
-        key: `Row.key` of that row, where it is in several tables.
-    """
+    """A row of a table: a cell per column, and the status and `Row.key` of the board's row that it shows."""
 
     cells: tuple[TableCell, ...]
     status: str = "done"
@@ -138,34 +138,20 @@ class PageTable(NamedTuple):
 
 
 class Paragraph(NamedTuple):
-    """Sentences, and files that they point to.
-
-    Attributes:
-        sentences: In order.
-        files: Names of files beside the tables.
-    """
+    """Sentences, and the names of files beside the page that they point to."""
 
     sentences: tuple[str, ...]
     files: tuple[str, ...] = ()
 
 
 class Bullets(NamedTuple):
-    """A list of sentences.
-
-    Attributes:
-        items: In order.
-    """
+    """A list of sentences."""
 
     items: tuple[str, ...]
 
 
 class Picture(NamedTuple):
-    """A drawing in a file of its own.
-
-    Attributes:
-        file: Its name.
-        alternative: The same in words.
-    """
+    """A drawing in a file of its own, and the same in words."""
 
     file: str
     alternative: str
@@ -239,20 +225,4 @@ class Page(NamedTuple):
     url: str = ""
 
 
-def number_cell(value: float | None, text: str, *notes: str, tint: int | None = None) -> TableCell:
-    """Return a cell that sorts by a number."""
-    missing = value is None or math.isnan(value)
-    return TableCell(text, None if missing else value, notes=notes, tint=tint)
-
-
-def name_cell(name: str, *notes: str, page: str = "", marks: tuple[Mark, ...] = ()) -> TableCell:
-    """Return a cell that sorts by its text, upper and lower case alike."""
-    return TableCell(name, name.lower(), notes=notes, page=page, marks=marks)
-
-
 BLANK: Final = TableCell(NO_NUMBER)
-
-
-def text_cell(parts: Iterable[str], separator: str = "; ") -> TableCell:
-    """Return a cell of several texts, of which the empty ones are left out."""
-    return TableCell(separator.join(filter(None, parts)) or NO_NUMBER)

@@ -25,8 +25,6 @@ from leaderboards.pages.model import (
     TableCell,
     TableColumn,
     TableRow,
-    name_cell,
-    number_cell,
 )
 from leaderboards.pages.rank_diagram import rank_diagram
 from leaderboards.pages.scores import METHOD, method_page, score_cell
@@ -109,7 +107,7 @@ _LEADERS: Final = (
 
 def _leader(board: Board, address: str) -> TableRow:
     badges = dict.fromkeys((*board_caveats(board), *board.common_badges))
-    name = name_cell(board.name, board.title, page=address)
+    name = TableCell.name(board.name, board.title, page=address)
     caveats = TableCell("" if badges else "none known", marks=tuple(Mark(WARNING, badge) for badge in badges))
     unranked = [f"{row.label} ({row.status})" for row in board.rows if row.rank is None and row.status != "reported"]
     last = TableCell(", ".join(unranked) or "none", len(unranked))
@@ -123,11 +121,11 @@ def _leader(board: Board, address: str) -> TableRow:
         (
             name,
             TableCell(first.heading, first.title),
-            name_cell(leaders, leader.budget, page=method_page(leader.method)),
+            TableCell.name(leaders, leader.budget, page=method_page(leader.method)),
             score_cell(leader, first),
             _floor(board, floor) if floor else TableCell("not measured"),
-            number_cell(better, f"{better} of {len(others)} methods") if floor else TableCell("not measured"),
-            number_cell(leader.cases, str(leader.cases)),
+            TableCell.number(better, f"{better} of {len(others)} methods") if floor else TableCell("not measured"),
+            TableCell.number(leader.cases, str(leader.cases)),
             caveats,
             last,
         )
@@ -136,7 +134,7 @@ def _leader(board: Board, address: str) -> TableRow:
 
 def _floor(board: Board, floor: Row) -> TableCell:
     value, unit = floor.value(board.columns[0].name), board.columns[0].unit
-    return number_cell(value, number(value, unit), f"rank {board.rank_text(floor)} of {len(board.ranked)}")
+    return TableCell.number(value, number(value, unit), f"rank {board.rank_text(floor)} of {len(board.ranked)}")
 
 
 def _ranks_section(boards: Sequence[Board]) -> tuple[Section, ...]:
@@ -181,14 +179,18 @@ def _rank_row(boards: Sequence[Board], variant: str, rows: Sequence[Row | None])
     method = next(row.method for row in rows if row)
     share, count = _mean_share(boards, rows), sum(row is not None for row in rows)
     cells = [
-        number_cell(row.rank, board.rank_text(row), tint=min(int(_share(board, row) * TINTS), TINTS - 1))
+        TableCell.number(row.rank, board.rank_text(row), tint=min(int(_share(board, row) * TINTS), TINTS - 1))
         if row
         else BLANK
         for board, row in zip(boards, rows, strict=True)
     ]
     some = (f"{count} of {len(boards)} boards",) if count < len(boards) else ()
     return TableRow(
-        (name_cell(variant, page=method_page(method)), number_cell(share, percent(100 * share), *some), *cells)
+        (
+            TableCell.name(variant, page=method_page(method)),
+            TableCell.number(share, percent(100 * share), *some),
+            *cells,
+        )
     )
 
 
@@ -202,8 +204,8 @@ def _average_section(ranks: AverageRanks, key: str) -> Section:
     rows = [
         TableRow(
             (
-                *(name_cell(method), number_cell(average, f"{average:.2f}")),
-                *(number_cell(float(rank), f"{rank:g}") for rank in of_method.round(2)),
+                *(TableCell.name(method), TableCell.number(average, f"{average:.2f}")),
+                *(TableCell.number(float(rank), f"{rank:g}") for rank in of_method.round(2)),
             )
         )
         for method, average, of_method in zip(ranks.methods, ranks.averages.tolist(), ranks.ranks, strict=True)

@@ -18,9 +18,6 @@ from leaderboards.pages.model import (
     TableCell,
     TableColumn,
     TableRow,
-    name_cell,
-    number_cell,
-    text_cell,
 )
 from leaderboards.pages.scores import METHOD, score_column
 
@@ -49,10 +46,10 @@ def paper_section(board: Board, key: str) -> Section | None:
         tuple(
             TableRow(
                 (
-                    name_cell(row.label),
+                    TableCell.name(row.label),
                     TableCell(row.budget),
                     *(_gap_cell(row, column) for column in shown),
-                    text_cell(row.settings)._replace(marks=tuple(Mark(WARNING, badge) for badge in row.badges)),
+                    TableCell.joined(row.settings)._replace(marks=tuple(Mark(WARNING, badge) for badge in row.badges)),
                 )
             )
             for row in rows
@@ -70,4 +67,4 @@ def _gap_cell(row: Row, column: ScoreColumn) -> TableCell:
     if math.isnan(gap):
         return BLANK
     ours, theirs = number(row.value(column.name), column.unit), number(row.reported[column.name], column.unit)
-    return number_cell(gap, f"{ours} - {theirs} = {difference(gap, column.unit)}")
+    return TableCell.number(gap, f"{ours} - {theirs} = {difference(gap, column.unit)}")

@@ -9,19 +9,7 @@ from typing import Final
 
 from leaderboards.boards.board import Board, Row, Score, ScoreColumn
 from leaderboards.boards.numbers import NO_NUMBER, count, duration, interval, number, signed
-from leaderboards.pages.model import (
-    BLANK,
-    STATUS_TEXT,
-    WARNING,
-    Mark,
-    PageTable,
-    TableCell,
-    TableColumn,
-    TableRow,
-    name_cell,
-    number_cell,
-    text_cell,
-)
+from leaderboards.pages.model import BLANK, STATUS_TEXT, WARNING, Mark, PageTable, TableCell, TableColumn, TableRow
 
 SCORES_PER_TABLE: Final = 8
 WIDEST_METRIC: Final = 9
@@ -59,7 +47,7 @@ def score_cell(row: Row, column: ScoreColumn) -> TableCell:
 
 def rank_cell(board: Board, row: Row) -> TableCell:
     """Return a row's rank."""
-    return number_cell(row.rank, board.rank_text(row))
+    return TableCell.number(row.rank, board.rank_text(row))
 
 
 def marks_of(board: Board, row: Row) -> tuple[Mark, ...]:
@@ -74,9 +62,9 @@ def cost_cells(row: Row) -> tuple[TableCell, ...]:
     epochs = sorted({run.epochs for run in row.done if not run.human})
     plural = "" if epochs == [1] else "s"
     return (
-        number_cell(row.parameters, count(row.parameters)),
-        number_cell(row.latency_ms, latency),
-        number_cell(
+        TableCell.number(row.parameters, count(row.parameters)),
+        TableCell.number(row.latency_ms, latency),
+        TableCell.number(
             row.train_seconds,
             duration(row.train_seconds),
             *([f"{'/'.join(map(str, epochs))} epoch{plural}"] if epochs else []),
@@ -108,7 +96,12 @@ def unscored_table(board: Board, key: str) -> PageTable:
     columns = (TableColumn("Method"), TableColumn("Budget"), TableColumn("Status"), TableColumn("Why", wide=True))
     rows = [
         TableRow(
-            (name_cell(row.label), TableCell(row.budget), TableCell(STATUS_TEXT[row.status]), text_cell(row.notes)),
+            (
+                TableCell.name(row.label),
+                TableCell(row.budget),
+                TableCell(STATUS_TEXT[row.status]),
+                TableCell.joined(row.notes),
+            ),
             row.status,
         )
         for row in board.rows
@@ -124,9 +117,13 @@ def cost_table(board: Board, key: str) -> PageTable:
         board_row(
             board,
             row,
-            *(*cost_cells(row), number_cell(row.flops, count(row.flops))),
-            *(TableCell(row.paper or NO_NUMBER, url=row.url), text_cell([row.weights]), text_cell([row.input_size])),
-            text_cell(row.settings, ", "),
+            *(*cost_cells(row), TableCell.number(row.flops, count(row.flops))),
+            *(
+                TableCell(row.paper or NO_NUMBER, url=row.url),
+                TableCell.joined([row.weights]),
+                TableCell.joined([row.input_size]),
+            ),
+            TableCell(", ".join(row.settings) or NO_NUMBER),
         )
         for row in board.rows
         if row.status not in {"human", "reported"} or row.parameters is not None
@@ -139,7 +136,7 @@ def cost_table(board: Board, key: str) -> PageTable:
 
 def _cell_of(score: Score, column: ScoreColumn, *notes: str) -> TableCell:
     spread = "" if math.isnan(score.sd_seeds) else f" ± {number(score.sd_seeds, column.unit)}"
-    cell = number_cell(score.value, number(score.value, column.unit) + spread, *notes)
+    cell = TableCell.number(score.value, number(score.value, column.unit) + spread, *notes)
     return cell._replace(interval=interval(score.low, score.high, column.unit))
 
 
@@ -166,14 +163,14 @@ def board_row(board: Board, row: Row, *cells: TableCell, name: TableCell | None 
 
 def plain_name(row: Row) -> TableCell:
     """Return a row's name with its status."""
-    return name_cell(row.label, marks=_status_mark(row))
+    return TableCell.name(row.label, marks=_status_mark(row))
 
 
 def _method_cell(board: Board, row: Row) -> TableCell:
     """Return a row's name with its badges; it leads to the method's page, or to the paper of a reported row."""
     paper, url = ((row.paper,), row.url) if row.status == "reported" else ((), "")
     page = method_page(row.method) if row.method else ""
-    return name_cell(row.label, *paper, page=page, marks=marks_of(board, row))._replace(url=url)
+    return TableCell.name(row.label, *paper, page=page, marks=marks_of(board, row))._replace(url=url)
 
 
 def _ranking_table(board: Board, columns: Sequence[ScoreColumn], key: str) -> PageTable:
@@ -191,7 +188,7 @@ def _ranking_table(board: Board, columns: Sequence[ScoreColumn], key: str) -> Pa
             row,
             *(score_cell(row, first), *([leak_free_cell(row, first)] if board.leaked else [])),
             *(score_cell(row, column) for column in others),
-            *(_tied_cell(board, row), *_effort(board, row), text_cell(row.notes)),
+            *(_tied_cell(board, row), *_effort(board, row), TableCell.joined(row.notes)),
             name=_method_cell(board, row),
         )
         for row in board.rows
@@ -256,16 +253,20 @@ def _with_best(rows: Sequence[TableRow], columns: Sequence[ScoreColumn], start: 
 
 def _tied_cell(board: Board, row: Row) -> TableCell:
     tied = board.tied_with(row)
-    return number_cell(None if tied is None else len(tied), board.tied_text(row) or NO_NUMBER)
+    return TableCell.number(None if tied is None else len(tied), board.tied_text(row) or NO_NUMBER)
 
 
 def _effort(board: Board, row: Row) -> tuple[TableCell, ...]:
     """Return the cells of budget, seeds and folds."""
     if row.status in {"human", "reported"}:
-        return (text_cell([row.budget]) if row.status == "reported" else BLANK, BLANK, BLANK)
+        return (TableCell.joined([row.budget]) if row.status == "reported" else BLANK, BLANK, BLANK)
     seeds = f"{len(row.seeds)} ({', '.join(row.seeds)})" if row.seeds else "0"
     folds = f"{len(row.folds)}/{board.folds_expected or '?'}"
-    return TableCell(row.budget, row.budget), number_cell(len(row.seeds), seeds), number_cell(len(row.folds), folds)
+    return (
+        TableCell(row.budget, row.budget),
+        TableCell.number(len(row.seeds), seeds),
+        TableCell.number(len(row.folds), folds),
+    )
 
 
 def spread_columns(board: Board) -> list[list[ScoreColumn]]:

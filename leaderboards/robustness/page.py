@@ -13,6 +13,7 @@ from rich.console import Console
 
 from leaderboards.boards.board import FLOOR
 from leaderboards.boards.numbers import interval, number, percent
+from leaderboards.pages.board_page import caveat_text, content_text
 from leaderboards.pages.model import (
     BLANK,
     Bullets,
@@ -24,8 +25,6 @@ from leaderboards.pages.model import (
     TableCell,
     TableColumn,
     TableRow,
-    name_cell,
-    number_cell,
 )
 from leaderboards.pages.scores import METHOD, score_column
 from leaderboards.robustness.plot import MOST, plot
@@ -121,10 +120,10 @@ def summary_table(board: StressBoard, key: str) -> PageTable:
     rows = [
         TableRow(
             (
-                *(name_cell(row.label), _clean_cell(board, row)),
+                *(TableCell.name(row.label), _clean_cell(board, row)),
                 *(_worse_cell(row.degradation(name)) for name in board.levels),
                 _worse_cell(row.mean_degradation),
-                number_cell(row.mean_error, percent(row.mean_error)),
+                TableCell.number(row.mean_error, percent(row.mean_error)),
             )
         )
         for row in board.rows
@@ -142,10 +141,10 @@ def severity_table(board: StressBoard, name: str, key: str) -> PageTable:
     rows = [
         TableRow(
             (
-                name_cell(row.label),
+                TableCell.name(row.label),
                 *(_score_cell(row.at(name, severity), unit) for severity in (0, *SEVERITIES)),
-                number_cell(row.mean(name), number(row.mean(name), unit)),
-                *(_worse_cell(row.degradation(name)), number_cell(row.error(name), percent(row.error(name)))),
+                TableCell.number(row.mean(name), number(row.mean(name), unit)),
+                *(_worse_cell(row.degradation(name)), TableCell.number(row.error(name), percent(row.error(name)))),
             )
         )
         for row in board.rows
@@ -157,7 +156,7 @@ def severity_table(board: StressBoard, name: str, key: str) -> PageTable:
 def meaning_table(levels: Mapping[str, Mapping[int, str]], key: str) -> PageTable:
     """Return what the severities are."""
     rows = [
-        TableRow((name_cell(name), *(TableCell(texts[s]) if s in texts else BLANK for s in SEVERITIES)))
+        TableRow((TableCell.name(name), *(TableCell(texts[s]) if s in texts else BLANK for s in SEVERITIES)))
         for name, texts in levels.items()
     ]
     columns = (TableColumn("Corruption"), *(TableColumn(str(severity)) for severity in SEVERITIES))
@@ -178,11 +177,11 @@ def _clean_cell(board: StressBoard, row: StressRow) -> TableCell:
 
 
 def _score_cell(value: float, unit: str) -> TableCell:
-    return BLANK if value != value else number_cell(value, number(value, unit))
+    return BLANK if value != value else TableCell.number(value, number(value, unit))
 
 
 def _worse_cell(value: float) -> TableCell:
-    return number_cell(value, percent(value, sign=True))
+    return TableCell.number(value, percent(value, sign=True))
 
 
 def _caption(board: StressBoard) -> tuple[str, ...]:
@@ -192,8 +191,8 @@ def _caption(board: StressBoard) -> tuple[str, ...]:
     sentences = (
         f"{' or '.join(map(str, cases))} films; the score is {board.column.heading}.",
         f"Training budget: {'; '.join(budgets)}.",
-        f"Caveats: **{'; '.join(badges)}**." if badges else "",
-        f"Fingerprint of the films and labels: `{board.key.content}`." if board.key.content else "",
+        caveat_text(badges),
+        content_text(board.key.content),
     )
     return tuple(filter(None, sentences))
 

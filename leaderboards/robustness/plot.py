@@ -17,7 +17,7 @@ MOST: Final = 12
 """So many methods are drawn, the first ones; tables have them all."""
 COLUMNS: Final = 4
 MARKERS: Final = "osD^vPX*"
-"""As many as colours, so that lines can be told apart without them."""
+"""As many as colours, so that lines differ without them."""
 
 
 def plot(board: StressBoard) -> str:

@@ -9,13 +9,7 @@ from leaderboards.site.films import Gallery
 
 
 class ChartGrid(NamedTuple):
-    """Charts beside each other.
-
-    Attributes:
-        charts: In order.
-        layout: Its class in the style sheet: how many stand in a line.
-        legend: Id of a legend that all charts share; each has its own if empty.
-    """
+    """Charts beside each other, by a class of the style sheet; `legend` is the id of one that all of them share."""
 
     charts: tuple[Chart, ...]
     layout: Literal["charts", "triple", "quarter"] = "charts"
@@ -23,10 +17,6 @@ class ChartGrid(NamedTuple):
 
 
 class FilmGrid(NamedTuple):
-    """The films of one row, or of several.
-
-    Attributes:
-        galleries: One per row, each with its heading.
-    """
+    """The films of one row or of several, a gallery each."""
 
     galleries: tuple[Gallery, ...]

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from leaderboards.boards.board import Row
 from leaderboards.boards.numbers import number
-from leaderboards.pages.model import Chart, TableCell, TableColumn, number_cell
+from leaderboards.pages.model import Chart, TableCell, TableColumn
 from leaderboards.site.figures import (
     VISIBLE,
     Series,
@@ -161,7 +161,7 @@ def _learning(place: int, row: Row, values: Sequence[float]) -> dict[str, Any]:
 
 def _learnt(values: Sequence[float]) -> list[TableCell]:
     best = _best(values)
-    epochs, chosen = (number_cell(value, str(value)) for value in (len(values), best + 1))
+    epochs, chosen = (TableCell.number(value, str(value)) for value in (len(values), best + 1))
     return [epochs, *number_cells((values[0], values[best], values[-1]), "px"), chosen]
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from benchmark.predictions import Predictions
 from leaderboards.boards.board import FLOOR, Row
 from leaderboards.boards.numbers import count, number
-from leaderboards.pages.model import Chart, PageTable, TableCell, TableColumn, TableRow, name_cell, number_cell
+from leaderboards.pages.model import Chart, PageTable, TableCell, TableColumn, TableRow
 from leaderboards.pages.scores import METHOD
 from leaderboards.pages.svg import COLOURS, FLOOR_COLOUR
 from leaderboards.site.run_predictions import means_by
@@ -137,13 +137,13 @@ def method_table(
     key: str, caption: str, columns: Sequence[TableColumn], rows: Iterable[tuple[Row, Iterable[TableCell]]]
 ) -> PageTable:
     """Return a table of numbers with a row per method."""
-    lines = tuple(TableRow((name_cell(row.label), *cells)) for row, cells in rows)
+    lines = tuple(TableRow((TableCell.name(row.label), *cells)) for row, cells in rows)
     return PageTable(key, caption, (METHOD, *columns), lines)
 
 
 def number_cells(values: Iterable[float], unit: str) -> list[TableCell]:
     """Return cells of numbers of one unit."""
-    return [number_cell(value, number(value, unit)) for value in values]
+    return [TableCell.number(value, number(value, unit)) for value in values]
 
 
 def rounded(values: Sequence[float], digits: int = 4) -> list[float | None]:

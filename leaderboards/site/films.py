@@ -90,8 +90,8 @@ def extremes(series: Series) -> dict[str, int]:
     order = [int(i) for i in np.argsort(means, kind="stable") if math.isfinite(means[i])]
     if not order:
         return {}
-    found = {"best": order[0], "median": order[(len(order) - 1) // 2], "worst": order[-1]}
-    return {which: case for which, case in found.items() if which == "median" or len(order) > 2}
+    chosen = {"best": order[0], "median": order[(len(order) - 1) // 2], "worst": order[-1]}
+    return {which: case for which, case in chosen.items() if which == "median" or len(order) > 2}
 
 
 def film_of(predicted: Predictions, case: int) -> Film:

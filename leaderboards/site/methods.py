@@ -17,8 +17,6 @@ from leaderboards.pages.model import (
     TableCell,
     TableColumn,
     TableRow,
-    name_cell,
-    number_cell,
 )
 from leaderboards.pages.overview import FILTERED, board_addresses
 from leaderboards.pages.scores import COSTS, METHOD, SCORE_NOTE, cost_cells, marks_of, method_page, score_cell
@@ -61,9 +59,9 @@ def _list(boards: Sequence[Board], papers: Mapping[str, Mapping[str, Any]]) -> P
         best = BLANK
         if ranked:
             board, row = ranked[0]
-            best = number_cell(row.rank, f"{board.rank_text(row)} of {len(board.ranked)}", board.name)
-        counts = (number_cell(year, str(year or NO_NUMBER)), number_cell(len(ranked), str(len(ranked))))
-        rows.append(TableRow((name_cell(name, page=method_page(name)), title, *counts, best)))
+            best = TableCell.number(row.rank, f"{board.rank_text(row)} of {len(board.ranked)}", board.name)
+        counts = (TableCell.number(year, str(year or NO_NUMBER)), TableCell.number(len(ranked), str(len(ranked))))
+        rows.append(TableRow((TableCell.name(name, page=method_page(name)), title, *counts, best)))
     numbers = (TableColumn(title, numeric=True) for title in ("Year", "Rows", "Best place"))
     columns = (METHOD, TableColumn("Paper", wide=True), *numbers)
     return PageTable(METHODS, "Methods with runs in this store", columns, tuple(rows), filtered=len(rows) > FILTERED)
@@ -132,8 +130,8 @@ def _result(board: Board, address: str, row: Row) -> TableRow:
     return TableRow(
         (
             TableCell(board.name, board.name, page=address),
-            name_cell(row.label, marks=marks_of(board, row)),
-            number_cell(row.rank, rank if row.rank is None else f"{rank} of {len(board.ranked)}"),
+            TableCell.name(row.label, marks=marks_of(board, row)),
+            TableCell.number(row.rank, rank if row.rank is None else f"{rank} of {len(board.ranked)}"),
             TableCell(board.columns[0].heading) if board.columns else BLANK,
             score_cell(row, board.columns[0]) if scored else TableCell(STATUS_TEXT[row.status]),
             *cost_cells(row),

@@ -7,7 +7,7 @@ from typing import Any
 
 from leaderboards.boards.board import Board, Row, ScoreColumn
 from leaderboards.boards.numbers import NO_NUMBER, heading, number
-from leaderboards.pages.model import Chart, PageTable, TableColumn, number_cell
+from leaderboards.pages.model import Chart, PageTable, TableCell, TableColumn
 from leaderboards.pages.svg import COLOURS
 from leaderboards.site.figures import layout_of, log_axis, method_table, rounded
 
@@ -101,9 +101,9 @@ def _table(
         (
             row,
             (
-                number_cell(value, f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"),
-                number_cell(score, number(score, column.unit)),
-                number_cell(places.get(i), str(places.get(i, NO_NUMBER))),
+                TableCell.number(value, f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"),
+                TableCell.number(score, number(score, column.unit)),
+                TableCell.number(places.get(i), str(places.get(i, NO_NUMBER))),
             ),
         )
         for i, (row, value, score) in enumerate(points)

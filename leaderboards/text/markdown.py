@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from leaderboards.pages.model import (
-    WARNING,
-    Bullets,
-    Mark,
-    Page,
-    PageTable,
-    Paragraph,
-    Picture,
-    Section,
-    TableCell,
-)
+from leaderboards.pages.model import WARNING, Bullets, Mark, Page, PageTable, Paragraph, Picture, Section, TableCell
 
 
 def page_markdown(page: Page, pages: Collection[str] = ()) -> str:
