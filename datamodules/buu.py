@@ -13,12 +13,12 @@ from datamodules.families.buu_view import BUUView
 
 
 class BUU(BUUView):
-    """The lateral films of BUU-LSPINE. Pixels only: the films carry no spacing.
+    """The lateral films of BUU-LSPINE. Pixels, and millimetres where version 2's table of spacings is there.
 
     Films are of many sizes and, where the patient faces the other way, mirrored: corner names are those of the image.
     """
 
-    folder, digit, view = "LA", 1, "lateral"
+    view_folder, digit, view = "LA", 1, "lateral"
     title = "BUU-LSPINE lateral (lumbar spine)"
     layout = """
 LA/0001-F-037Y1.jpg     patient 0001, F or M, 37 years, 1: lateral

@@ -13,9 +13,9 @@ from datamodules.families.buu_view import BUUView
 
 
 class BUUAP(BUUView):
-    """The AP films of BUU-LSPINE. Pixels only: the films carry no spacing."""
+    """The AP films of BUU-LSPINE. Pixels, and millimetres where version 2's table of spacings is there."""
 
-    folder, digit, view = "AP", 0, "AP"
+    view_folder, digit, view = "AP", 0, "AP"
     title = "BUU-LSPINE AP (lumbar spine)"
     layout = """
 AP/0001-F-037Y0.jpg     patient 0001, F or M, 37 years, 0: AP

@@ -144,6 +144,29 @@ def test_odd_labels_and_names_are_kept_and_told(fresh: Fresh) -> None:
     assert any("does not read NNNN-S-AAAY1" in text for text in found.oddities)
 
 
+def test_buu_version_2_gives_spacings_and_the_authors_parts(fresh: Fresh) -> None:
+    root = fresh("buu")
+    stems = BUU(root).stems
+    rows = [f"{stems[0]}\t0.15", f"{stems[1][:-1]}\t0.2", f"{stems[2]}.jpg\t0.25"]
+    (root / "csv_info").mkdir()
+    table = root / "csv_info" / "pixel_spacing_BUU_LSPINE_V2.csv"
+    table.write_text("\n".join(["filename\tpixel_spacing", *rows]) + "\n")
+    (root / "data").mkdir()
+    shutil.move(root / "LA", root / "data" / "LA")
+    data = BUU(root, "v2-split")
+    assert [data.inventory.cases[stem].spacing for stem in stems[:3]] == [(0.15,) * 2, (0.2,) * 2, (0.25,) * 2]
+    assert np.isnan(data.inventory.cases[stems[3]].spacing).all()
+    folder = root / "BUU_LSPINE_V2_LA"
+    for part, cases in (("train", data.split.train), ("eval", data.split.val), ("test", data.split.tests["test"])):
+        assert list(cases) == sorted(path.stem for path in (folder / part / "images").iterdir())
+    table.write_text("filename\tpixel_spacing\na\tb\n")
+    with pytest.raises(DataError, match=r"V2\.csv, line 2 is no tab separated"):
+        _ = BUU(root).inventory
+    shutil.rmtree(folder)
+    with pytest.raises(DataError, match="has no folder BUU_LSPINE_V2_LA"):
+        _ = BUU(root, "v2-split").split
+
+
 # --- NHANES II --------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -46,6 +47,18 @@ def write_buu(root: Path, patients: int, seed: int = 0, views: Sequence[str] = (
             film, labels = _buu_film(view, film_seed, height)
             _write_jpg(folder / f"{stem}.jpg", film)
             write_end_plates(folder / f"{stem}.csv", film.points, labels)
+        _write_parts(root, view)
+
+
+def _write_parts(root: Path, view: str) -> None:
+    """Copy a view's films to the folders of version 2's split: 70 % train, 6 % eval and the others test."""
+    films = sorted((root / view).glob("*.jpg"))
+    ends = round(0.7 * len(films)), round(0.76 * len(films))
+    for part, copies in (("train", films[: ends[0]]), ("eval", films[ends[0] : ends[1]]), ("test", films[ends[1] :])):
+        folder = root / f"BUU_LSPINE_V2_{view}" / part / "images"
+        folder.mkdir(parents=True, exist_ok=True)
+        for film in copies:
+            shutil.copyfile(film, folder / film.name)
 
 
 def write_nhanes2(root: Path, nh2: int, tif8: int, jpg: int, seed: int = 0, height: int = FRAME[0] // 4) -> None:
