@@ -1,10 +1,13 @@
-"""The method that CONTRIBUTING prints is a method."""
+"""The method that CONTRIBUTING prints is the one that `osteomark new method` writes, and it learns."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import torch
+
+from benchmark.cli.commands import TEMPLATE
 from datamodules.base import LandmarkSchema
 from datamodules.components.samples import collate
 from methods import discover
@@ -14,15 +17,29 @@ from .conftest import build, make_samples
 CONTRIBUTING = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
 
 
-def test_the_example_of_contributing_loads_as_a_plugin_and_learns(schema: LandmarkSchema, tmp_path: Path) -> None:
+def _example() -> str:
     code = re.search(r"```python\n(.*?)```", CONTRIBUTING.read_text(), re.DOTALL)
     assert code
+    return code[1]
+
+
+def test_contributing_prints_the_template() -> None:
+    assert _example() == TEMPLATE.read_text().replace("TEMPLATE_NAME", "my_net").replace("TemplateName", "MyNet")
+
+
+def test_the_example_of_contributing_loads_as_a_plugin_and_learns(schema: LandmarkSchema, tmp_path: Path) -> None:
     file = tmp_path / "my_net.py"
-    file.write_text(code[1])
+    file.write_text(_example())
     method = build(discover([file])["my_net"], schema)
     batch = collate(make_samples(method))
-    loss = method.loss(batch)
-    loss.backward()
-    assert loss.isfinite()
-    assert all(p.grad is not None for p in method.parameters())
+    losses = []
+    optimizer = torch.optim.Adam(method.parameters(), lr=2e-3)
+    for _ in range(12):
+        loss = method.loss(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert all(p.grad is not None and p.grad.any() for p in method.parameters())
+    assert losses[-1] < 0.8 * losses[0]
     assert method.predict(batch).points.shape == batch.points.shape
