@@ -47,7 +47,7 @@ def read_boards(store: Path | str, reported: Sequence[Reported] | None = None) -
     reader = _BoardAssembler(
         json.loads((root / FACTS).read_text(encoding="utf-8")), load_reported() if reported is None else reported
     )
-    runs, scores = RunStore(root).runs(), _read_scores(root / SCORE_TABLE)
+    runs, scores = RunStore(root).runs(), read_table(root / SCORE_TABLE, NUMBERS)
     pages: dict[tuple[str, str, str], list[RunRecord]] = {}
     for run in sorted(runs, key=_run_order):
         pages.setdefault((run.cell.dataset, run.cell.protocol, run.content), []).append(run)
@@ -136,11 +136,16 @@ def _run_order(run: RunRecord) -> tuple[Any, ...]:
     return (cell.dataset, cell.protocol, cell.variant, cell.config, cell.seed, cell.split, run.fingerprint)
 
 
-def _read_scores(path: Path) -> pd.DataFrame:
-    """Read `scores.csv` with every text as text: a configuration may look like a number."""
+def read_table(path: Path, numbers: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV file with every text as text: a configuration may look like a number.
+
+    Args:
+        path: The file.
+        numbers: The columns of numbers, in which an empty field is NaN.
+    """
     header = pd.read_csv(path, nrows=0).columns
-    text = [column for column in header if column not in NUMBERS]
-    blank = {column: [""] for column in NUMBERS}
+    text = [column for column in header if column not in numbers]
+    blank = {column: [""] for column in numbers}
     return pd.read_csv(path, dtype=dict.fromkeys(text, "str"), keep_default_na=False, na_values=blank)
 
 

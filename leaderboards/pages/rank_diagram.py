@@ -27,10 +27,7 @@ _GAP: Final = 0.03
 
 
 def rank_diagram(
-    names: Sequence[str],
-    ranks: Sequence[float],
-    p_values: Float[np.ndarray, "row row"],
-    critical: float | None = None,
+    names: Sequence[str], ranks: Sequence[float], p_values: Float[np.ndarray, "row row"], critical: float | None = None
 ) -> str:
     """Draw a critical-difference diagram (Demšar, JMLR 7, 2006).
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +15,8 @@ import pandas as pd
 
 from benchmark.store import STRESS
 from leaderboards.boards.board import BETTER, FLOOR, Score, ScoreColumn
+from leaderboards.boards.numbers import file_stem
+from leaderboards.boards.read import read_table
 
 CLEAN: Final = "clean"
 SEVERITIES: Final = (1, 2, 3, 4, 5)
@@ -121,8 +122,7 @@ class StressBoard:
     @property
     def plot_name(self) -> str:
         """File name of the plot."""
-        plain = re.sub(r"[^\w-]+", "-", self.key.test_set)
-        return f"{self.page}-{plain}-{self.key.content[:6]}.svg"
+        return f"{self.page}-{file_stem(self.key.test_set)}-{self.key.content[:6]}.svg"
 
 
 def read_stress(store: Path | str) -> list[StressBoard]:
@@ -137,10 +137,7 @@ def read_stress(store: Path | str) -> list[StressBoard]:
     path = Path(store) / STRESS
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; run `osteomark stress --store {store}` first.")
-    names = pd.read_csv(path, nrows=0).columns
-    text = dict.fromkeys((name for name in names if name not in NUMBERS), "str")
-    frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={name: [""] for name in NUMBERS})
-    groups = frame.groupby(list(StressKey._fields), sort=False)
+    groups = read_table(path, NUMBERS).groupby(list(StressKey._fields), sort=False)
     return [_board(StressKey(*map(str, key)), group) for key, group in groups]
 
 
@@ -153,20 +150,17 @@ def _board(key: StressKey, frame: pd.DataFrame) -> StressBoard:
     for row in sorted(rows, key=lambda row: int(row["severity"])):
         if row["corruption"] != CLEAN:
             levels.setdefault(row["corruption"], {})[int(row["severity"])] = row["level"]
-    names = [row["corruption"] for row in rows if row["corruption"] != CLEAN]
-    levels = {name: levels[name] for name in dict.fromkeys(names)}
+    levels = {row["corruption"]: levels[row["corruption"]] for row in rows if row["corruption"] != CLEAN}
     groups = [list(group) for _, group in groupby(rows, key=lambda row: (row["variant"], row["config"]))]
     variants = [group[0]["variant"] for group in groups]
-    built = [_method(group, levels, column, alone=variants.count(group[0]["variant"]) == 1) for group in groups]
-    methods = [method for method in built if method is not None]
-    floors = [method for method in methods if method.variant == FLOOR]
-    floor = {name: floors[0].mean(name) for name in levels} if floors else {}
-    methods = [replace(method, floor=floor) for method in methods]
-    methods.sort(key=lambda method: _order(method, column))
-    return StressBoard(key, column, tuple(methods), levels)
+    built = [_row(group, levels, column, alone=variants.count(group[0]["variant"]) == 1) for group in groups]
+    known = [row for row in built if row is not None]
+    floor = next(({name: row.mean(name) for name in levels} for row in known if row.variant == FLOOR), {})
+    ranked = sorted((replace(row, floor=floor) for row in known), key=lambda row: _order(row, column))
+    return StressBoard(key, column, tuple(ranked), levels)
 
 
-def _method(
+def _row(
     rows: Sequence[Mapping[str, Any]], levels: Mapping[str, Mapping[int, str]], column: ScoreColumn, *, alone: bool
 ) -> StressRow | None:
     """Build a method, without the corruptions that it lacks at some severity: their means would mean another thing."""
@@ -188,9 +182,9 @@ def _method(
     )
 
 
-def _order(method: StressRow, column: ScoreColumn) -> tuple[bool, float, str]:
-    value = _mean(method.mean(name) for name in method.scores)
-    return math.isnan(value), -value if column.higher_is_better else value, method.label
+def _order(row: StressRow, column: ScoreColumn) -> tuple[bool, float, str]:
+    value = _mean(row.mean(name) for name in row.scores)
+    return math.isnan(value), -value if column.higher_is_better else value, row.label
 
 
 def _mean(values: Any) -> float:  # noqa: ANN401  # any iterable of numbers

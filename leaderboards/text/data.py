@@ -89,18 +89,12 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
         "rank": row.rank,
         "rank_leak_free": board.leak_free_ranks.get(row.key),
         "tied_with": None if tied is None else [other.label for other in tied],
-        "method": row.label,
-        "variant": row.variant,
-        "budget": row.budget,
+        **{"method": row.label, "variant": row.variant, "budget": row.budget},
         "paper": {"citation": row.paper, "url": row.url},
         "seeds": [int(seed) for seed in row.seeds],
         "folds": row.folds,
         "cases": row.cases or None,
-        "cases_leak_free": row.cases_leak_free,
-        "badges": row.badges,
-        "notes": row.notes,
-        "settings": row.settings,
-        "parameters": row.parameters,
+        **{key: getattr(row, key) for key in ("cases_leak_free", "badges", "notes", "settings", "parameters")},
         **_cost(row),
         "scores": {c.name: _score(row, c, row.scores[c.name]) for c in board.columns if c.name in row.scores},
     }
@@ -108,14 +102,9 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
 
 def _cost(row: Row) -> dict[str, Any]:
     run = next((run for run in row.done if not run.human), None)
-    costs = {
-        "weights": run and run.weights,
-        "flops": row.flops,
-        "latency_ms": row.latency_ms,
-        "train_seconds": row.train_seconds,
-        "epochs": run and run.epochs,
-        "input_size": run and run.input_size,
-    }
+    costs: dict[str, Any] = {"weights": run and run.weights}
+    costs |= {key: getattr(row, key) for key in ("flops", "latency_ms", "train_seconds")}
+    costs |= {"epochs": run and run.epochs, "input_size": run and run.input_size}
     return costs | {key: (run and getattr(run, key)) or None for key in ("device", "precision", "commit")}
 
 
@@ -154,11 +143,8 @@ def _record(board: Board, row: Row) -> dict[str, Any]:
         **{"rank": board.rank_text(row), "tied_with": board.tied_text(row), "status": row.status},
         **{"method": row.label, "variant": row.variant},
         **{"paper": row.paper, "url": row.url, "budget": row.budget, "weights": row.weights},
-        **{
-            "seeds": " ".join(row.seeds),
-            "folds": " ".join(row.folds),
-            "folds_expected": None if row.status == "reported" else board.folds_expected,
-        },
+        **{"seeds": " ".join(row.seeds), "folds": " ".join(row.folds)},
+        "folds_expected": None if row.status == "reported" else board.folds_expected,
         **{"cases": row.cases or None, "cases_leak_free": row.cases_leak_free},
         **scores,
         **{"parameters": row.parameters, "flops": row.flops, "latency_ms": row.latency_ms},
