@@ -21,7 +21,7 @@ from sklearn.model_selection import ShuffleSplit
 from datamodules.base import Case, DataError, Inventory, LandmarkDataModule, LandmarkSchema, Protocol
 from datamodules.components.images.image_io import film_sizes
 from datamodules.components.labels.parsing import parse_row, read_lines, whole
-from datamodules.components.protocols import Split, grouped_folds
+from datamodules.components.protocols import SHARED_PATIENTS, Split, grouped_folds
 
 VERTEBRAE = (*(f"T{i}" for i in range(1, 13)), *(f"L{i}" for i in range(1, 6)))
 CORNERS = ("TL", "TR", "BL", "BR")
@@ -87,7 +87,7 @@ labels/test/    the same four
         Protocol(
             "consistent",
             "431 of the official training films train and 50 test, drawn once for everybody.",
-            caveats=("patients in both training and test",),
+            caveats=(SHARED_PATIENTS,),
             leaks="patients",
         ),
         Protocol(

@@ -16,8 +16,8 @@ import numpy as np
 
 from datamodules.base import Case, DataError, Inventory, LandmarkDataModule, LandmarkSchema, Protocol
 from datamodules.components.images.image_io import film_sizes
-from datamodules.components.labels.point_table import PointRow, outside, read_point_table
-from datamodules.components.protocols import Split, hold_out
+from datamodules.components.labels.point_table import TABLE, PointRow, outside, read_point_table
+from datamodules.components.protocols import SHARED_PATIENTS, Split, hold_out
 
 TEST_SHARES = {"LC": 0.10, "LCE": 0.05, "LCF": 0.05}
 """Neutral, extension, flexion: the share of each view's films that tests (Sec. IV-A, Table 1)."""
@@ -46,7 +46,7 @@ class Cervical(LandmarkDataModule):
     """
 
     title = "Cervical lateral, 29 landmarks (LC, LCE, LCF)"
-    licence = "the paper's films are private; yours stay where they are."
+    licence = "the films of the paper are private; yours stay where they are."
     obtain = "The films of Fard et al. 2022 cannot be had: bring your own in this layout, or write phantoms."
     layout = """
 images/<film>                            (png, jpg, bmp, tif or mha)
@@ -72,7 +72,7 @@ landmarks.csv                            one line per film under a header:
         Protocol(
             "published",
             _RULE + "drawn at random by film, as in the paper.",
-            caveats=("patients in both training and test",),
+            caveats=(SHARED_PATIENTS,),
             leaks="patients",
         ),
         Protocol("patients", _RULE + "whole patients at a time."),
@@ -114,9 +114,9 @@ landmarks.csv                            one line per film under a header:
     @cached_property
     def _rows(self) -> Mapping[str, PointRow]:
         """The table's line of every film, by the film's stem."""
-        path = self.root / "landmarks.csv"
+        path = self.root / TABLE
         if not path.is_file():
-            raise self.foreign_folder("landmarks.csv is not there")
+            raise self.foreign_folder(f"{TABLE} is not there")
         rows: dict[str, PointRow] = {}
         for row in read_point_table(path, ("image", "view", "patient"), self.schema.names):
             name = Path(row.facts["image"]).stem

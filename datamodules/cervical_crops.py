@@ -14,14 +14,11 @@ class CervicalCrops(VertebraCrops):
     """Crops of C3 to C7; of the paper's 130,000 vertebrae 10,000 validate and 20,000 test."""
 
     title = "Cervical vertebra crops, C3 to C7 (4 corners and spinous process)"
-    licence = "the paper's films are private; yours stay where they are."
-    obtain = "The crops of Upadhyay et al. 2020 cannot be had: bring your own in this layout, or write phantoms."
     layout = crop_layout(_LEVELS)
     protocols = crop_protocol(_LEVELS, "the paper (10 validate and 20 of 130 test)")
     levels = _LEVELS
     shares = (10 / 130, 20 / 130)
     folders: ClassVar[tuple[str, ...]] = ("cervical_crops",)
-    phantom_films = 200
 
     @classmethod
     def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:

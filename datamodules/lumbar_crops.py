@@ -14,14 +14,11 @@ class LumbarCrops(VertebraCrops):
     """Crops of L1 to L5; of the paper's 55,000 vertebrae 5,000 validate and 5,000 test."""
 
     title = "Lumbar vertebra crops, L1 to L5 (4 corners and spinous process)"
-    licence = "the paper's films are private; yours stay where they are."
-    obtain = "The crops of Upadhyay et al. 2020 cannot be had: bring your own in this layout, or write phantoms."
     layout = crop_layout(_LEVELS)
     protocols = crop_protocol(_LEVELS, "the paper (5 validate and 5 of 55 test)")
     levels = _LEVELS
     shares = (5 / 55, 5 / 55)
     folders: ClassVar[tuple[str, ...]] = ("lumbar_crops",)
-    phantom_films = 200
 
     @classmethod
     def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:

@@ -2,17 +2,23 @@
 
 import ast
 import io
+import re
 import statistics
 import tokenize
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cache
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("benchmark", "datamodules", "leaderboards", "methods", "metrics")
+PLUGIN_FOLDERS = {"datamodules", "methods", "metrics"}  # one file per dataset, method and metric
+ROOMS = 14
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/install.md", "docs/private-data.md")
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -83,6 +89,56 @@ def unannotated(node: Function) -> list[str]:
     return missing + ["return"] * (node.returns is None)
 
 
+def set_apart(tree: ast.Module) -> Iterator[ast.AST]:
+    """What is no text of its own: docstrings, annotations and literal types, and the parts of formatted strings."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            yield node.value
+        elif isinstance(node, ast.JoinedStr):
+            yield from node.values
+        elif isinstance(node, ast.Subscript):
+            yield from ast.walk(node.slice)
+        else:
+            parts = (getattr(node, "annotation", None), getattr(node, "returns", None))
+            yield from chain.from_iterable(ast.walk(part) for part in parts if isinstance(part, ast.AST))
+
+
+def strings(path: str) -> set[str]:
+    """The texts of two words or more that stand whole in a module."""
+    left_out = {id(node) for node in set_apart(modules()[path])}
+    constants = (n.value for n in ast.walk(modules()[path]) if isinstance(n, ast.Constant) and id(n) not in left_out)
+    return {text for text in constants if isinstance(text, str) and re.search(r"[A-Za-z]{2,} +[A-Za-z]{2,}", text)}
+
+
+def literal_types() -> set[str]:
+    """The values of all ``Literal`` types: the type checker knows them wherever they stand."""
+    nodes = chain.from_iterable(ast.walk(tree) for tree in modules().values())
+    types = (n for n in nodes if isinstance(n, ast.Subscript) and ast.unparse(n.value).endswith("Literal"))
+    return {n.value for t in types for n in ast.walk(t.slice) if isinstance(n, ast.Constant)}
+
+
+def named_paths(document: str) -> Iterator[str]:
+    """The files, folders and modules of the repository that a document names between backticks."""
+    packages = "|".join(PACKAGES)
+    for text in re.findall(r"`([^`\s]+)`", (REPOSITORY / document).read_text(encoding="utf-8")):
+        if re.fullmatch(rf"(?:{packages}|docs|tests|requirements)/[\w./-]*", text):
+            if "my_" not in text:  # a reader's own file
+                yield text
+        elif re.fullmatch(rf"(?:{packages})(?:\.\w+)+", text):
+            yield text.replace(".", "/")
+
+
+def is_there(path: str) -> bool:
+    """Whether a path is a file, folder or module, or the last part of it is a name defined in one."""
+    place = REPOSITORY / path
+    if place.exists() or place.with_suffix(".py").is_file():
+        return True
+    module = place.parent.with_suffix(".py")
+    module = module if module.is_file() else place.parent / "__init__.py"
+    names = rf"^(?:def|class) {place.name}\b|^{place.name}\b"
+    return module.is_file() and re.search(names, module.read_text(encoding="utf-8"), re.MULTILINE) is not None
+
+
 def test_no_function_has_more_than_fifty_code_lines() -> None:
     assert {place: size for place, size in function_sizes().items() if size > 50} == {}
 
@@ -116,3 +172,29 @@ def test_the_measure_leaves_out_docstrings_comments_and_blank_lines() -> None:
     counted = {source[line - 1].strip() for line in code_lines(path)}
     assert "" not in counted
     assert not any(line.startswith(("#", '"""')) for line in counted)
+
+
+def test_no_folder_has_more_modules_than_a_reader_can_survey() -> None:
+    folders = Counter(path.rsplit("/", 1)[0] for path in modules() if not path.endswith("/__init__.py"))
+    assert {folder: n for folder, n in folders.items() if n > ROOMS and folder not in PLUGIN_FOLDERS} == {}
+
+
+def test_no_text_stands_in_two_modules() -> None:
+    where: dict[str, list[str]] = defaultdict(list)
+    checked = literal_types()
+    for path in modules():
+        for text in strings(path) - checked:
+            where[text].append(path)
+    assert {text: paths for text, paths in where.items() if len(paths) > 1} == {}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_what_the_documents_name_is_there(document: str) -> None:
+    assert [path for path in named_paths(document) if not is_there(path)] == []
+
+
+def test_a_path_that_is_not_there_is_noticed() -> None:
+    assert is_there("metrics/cobb_angle/cobb_angles")
+    assert is_there("benchmark/cell.py")
+    assert not is_there("metrics/cobb_angle/no_such_function")
+    assert not is_there("metrics/no_such_module")

@@ -10,6 +10,8 @@ from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 
 VALIDATION_SHARE = 0.1
 TEST_SHARE = 0.2
+SHARED_PATIENTS = "patients in both training and test"
+"""The caveat of a protocol that splits by film and not by patient."""
 
 
 @dataclass(frozen=True)

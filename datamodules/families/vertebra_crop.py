@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from datamodules.base import Case, DataError, Inventory, LandmarkDataModule, LandmarkSchema, Protocol
 from datamodules.components.images.image_io import film_sizes
-from datamodules.components.labels.point_table import PointRow, outside, read_point_table
+from datamodules.components.labels.point_table import TABLE, PointRow, outside, read_point_table
 from datamodules.components.protocols import Split, grouped_folds, hold_out
 
 CROP_SCHEMA = LandmarkSchema(
@@ -51,7 +51,10 @@ class VertebraCrops(LandmarkDataModule):
     landmarks, which tells a method where to look: every row of these sets carries the badge "oracle crop".
     """
 
+    licence = "the paper's films are private; yours stay where they are."
+    obtain = "The crops of Upadhyay et al. 2020 cannot be had: bring your own in this layout, or write phantoms."
     schema = CROP_SCHEMA
+    phantom_films = 200
     radii = (1.5, 2.0, 3.0, 4.0)
     patient_rule = "The table names the patient of each crop; a crop without one counts as a patient of its own."
     levels: ClassVar[tuple[str, ...]]
@@ -89,9 +92,9 @@ class VertebraCrops(LandmarkDataModule):
     @cached_property
     def _rows(self) -> Mapping[str, PointRow]:
         """The table's line of every crop, by the crop's stem."""
-        path = self.root / "landmarks.csv"
+        path = self.root / TABLE
         if not path.is_file():
-            raise self.foreign_folder("landmarks.csv is not there")
+            raise self.foreign_folder(f"{TABLE} is not there")
         rows: dict[str, PointRow] = {}
         for row in read_point_table(path, _COLUMNS, self.schema.names):
             name, level = Path(row.facts["image"]).stem, row.facts["level"]

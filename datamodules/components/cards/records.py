@@ -18,7 +18,7 @@ from datamodules.components.cards.embedded import shows
 from datamodules.components.cards.film_index import FilmIndex, visible_files
 from datamodules.components.cards.formats import Labels, Source, parse_labels
 from datamodules.components.cards.formats.common import ImageLabels, attempt, number
-from datamodules.components.cards.formats.tables import TableRow, column, read_table
+from datamodules.components.cards.formats.tables import IMAGE, TableRow, column, read_table
 from datamodules.components.cards.splits import SplitMember
 from datamodules.components.cards.values import nearest
 from datamodules.components.errors import DataError
@@ -322,7 +322,7 @@ class CardFolder:
         for row in read_table(self.root / table.path, table.delimiter) if table else ():
             if isinstance(row, DataError):
                 raise row
-            image = column(row, table.case if table else "", "the image")
+            image = column(row, table.case if table else "", IMAGE)
             film = self.images.find(image, row.location) or self.images.nearly(image)
             rows[self.images.name(film) if film else _file_name(image)] = row.values
         return rows

@@ -28,6 +28,10 @@ class PointRow(NamedTuple):
     points: Float[np.ndarray, "landmark 2"]
 
 
+TABLE = "landmarks.csv"
+"""The name of such a table in a dataset's folder."""
+
+
 def point_columns(names: Sequence[str]) -> tuple[str, ...]:
     """Return the columns of these landmarks.
 

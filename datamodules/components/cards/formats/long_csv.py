@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from datamodules.components.cards.formats.common import ImageLabels, Mark, Source, attempt, point
-from datamodules.components.cards.formats.tables import TableRow, column, read_table
+from datamodules.components.cards.formats.tables import IMAGE, TableRow, column, read_table
 from datamodules.components.errors import DataError
 
 Keys = tuple[str, str, str]
@@ -26,7 +26,7 @@ def parse(path: Path, source: Source) -> Iterator[ImageLabels | DataError]:
             yield row
             continue
         _ = [column(row, key, what) for key, what in zip(keys, ("the label", "x", "y"), strict=True)]
-        images.setdefault(column(row, spec.case, "the image"), []).append(row)
+        images.setdefault(column(row, spec.case, IMAGE), []).append(row)
     for image, rows in images.items():
         yield attempt(_labels, image, rows, keys, spec.decimal)
 

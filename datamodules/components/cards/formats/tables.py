@@ -14,6 +14,8 @@ from datamodules.components.errors import DataError
 DELIMITERS = ";\t|,"
 """The commonest in the first line is the table's; of equally common ones the first here: `1,5` may be a number."""
 EXCEL_DELIMITER = "sep="
+IMAGE = "the image"
+"""What messages call the column that names the image."""
 
 
 class TableRow(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from datamodules.components.cards.formats.common import ImageLabels, Mark, Source, attempt, in_order, point
-from datamodules.components.cards.formats.tables import TableRow, column, read_table
+from datamodules.components.cards.formats.tables import IMAGE, TableRow, column, read_table
 from datamodules.components.errors import DataError
 
 X, Y = "{name}_x", "{name}_y"
@@ -40,7 +40,7 @@ def _named(row: TableRow, columns: dict[str, list[str]], source: Source) -> Imag
     ]
     used = {name for names in columns.values() for name in names}
     others = {name: value for name, value in row.values.items() if name not in used}
-    return ImageLabels(column(row, source.spec.case, "the image"), row.location, marks, others)
+    return ImageLabels(column(row, source.spec.case, IMAGE), row.location, marks, others)
 
 
 def _unnamed(row: TableRow, source: Source) -> ImageLabels:
