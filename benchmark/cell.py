@@ -1,4 +1,4 @@
-"""What one training run is: the frozen key of a cell, and the path it has in the store."""
+"""The key of one training run, the job that runs it, and what all jobs of a matrix share; no torch."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from datamodules import DatasetRegistry
+    from datamodules.base import LandmarkDataModule
+    from datamodules.components.images.cache import FilmCache
 
 HASH_LENGTH = 8
 
@@ -110,6 +116,70 @@ class Cell:
         rest = {key: value for key, value in stored.items() if key not in ("config", "hparams", "budget")}
         hparams = tuple(sorted((name, freeze(value)) for name, value in stored["hparams"].items()))
         return cls(**rest, hparams=hparams, budget=Budget(**stored["budget"]))
+
+
+class Job(NamedTuple):
+    """A cell with the fingerprint of its data, which together have one folder in the store."""
+
+    cell: Cell
+    fingerprint: str
+
+
+def _package_datasets() -> DatasetRegistry:
+    from datamodules import DatasetRegistry
+
+    return DatasetRegistry()
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all cells of a matrix share. It can be sent to another process.
+
+    Args:
+        store: The run store's folder.
+        roots: Dataset name -> its folder.
+        cache: Folder for resized films; None keeps them in memory.
+        plugins: Files with methods from outside the package.
+        allow_missing: Go on without the cases whose files are missing.
+        tracking: Whether runs are tracked by Weights & Biases; `auto` where it has a key.
+        datasets: Every dataset by name; the package's if not given.
+    """
+
+    store: Path
+    roots: Mapping[str, Path]
+    cache: Path | None = None
+    plugins: tuple[Path, ...] = ()
+    allow_missing: bool = False
+    tracking: Literal["wandb", "none", "auto"] = "none"
+    datasets: DatasetRegistry = field(default_factory=_package_datasets)
+
+    def dataset(self, cell: Cell) -> type[LandmarkDataModule]:
+        """Return the class of a cell's dataset.
+
+        Raises:
+            ValueError: There is no such dataset.
+        """
+        return self.datasets.find(cell.dataset)
+
+    def datamodule(self, cell: Cell) -> LandmarkDataModule:
+        """Return a cell's data, its films shared with all cells of this process.
+
+        Raises:
+            ValueError: There is no such dataset, or it is not what it should be.
+        """
+        dataset_class = self.dataset(cell)
+        data = dataset_class(self.roots[cell.dataset], cell.protocol, cell.split, allow_missing=self.allow_missing)
+        own = self.cache and self.cache / f"private-{cell.dataset}"  # so that it can be deleted alone
+        data.films = _films(own if dataset_class.private else self.cache)
+        return data
+
+
+@cache
+def _films(folder: Path | None) -> FilmCache:
+    """Films are hashed and decoded once per process, not once per cell."""
+    from datamodules.components.images.cache import FilmCache
+
+    return FilmCache(folder)
 
 
 def freeze(value: Any) -> Any:  # noqa: ANN401  # a hyper-parameter is what a method's signature says

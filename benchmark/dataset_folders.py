@@ -16,57 +16,57 @@ CACHE = DATA / "cache"
 Datasets = Mapping[str, type[LandmarkDataModule]]
 
 
-def locate(name: str, kind: type[LandmarkDataModule], root: Path) -> Path:
+def locate(name: str, dataset_class: type[LandmarkDataModule], root: Path) -> Path:
     """Return the folder of a dataset below `root`, under any of the names by which it is commonly found, or its own.
 
     Raises:
         DataError: There is none.
     """
-    if kind.home is not None:
-        return kind.home
-    folders = dict.fromkeys((name, *kind.folders))
+    if dataset_class.home is not None:
+        return dataset_class.home
+    folders = dict.fromkeys((name, *dataset_class.folders))
     for folder in folders:
         if (root / folder).is_dir():
             return root / folder
-    raise DataError(f"{root} has no folder {' or '.join(folders)} for {kind.title}. {kind.obtain}")
+    raise DataError(f"{root} has no folder {' or '.join(folders)} for {dataset_class.title}. {dataset_class.obtain}")
 
 
-def find(name: str, kind: type[LandmarkDataModule], root: Path | None) -> Path:
+def find(name: str, dataset_class: type[LandmarkDataModule], root: Path | None) -> Path:
     """Return the folder that somebody means by `root`: the dataset's own, or the one that holds it.
 
     Args:
         name: Of the dataset.
-        kind: The dataset; that of a card knows its folder.
+        dataset_class: The dataset; that of a card knows its folder.
         root: What was given; None where nothing was.
 
     Raises:
         ValueError: Nothing was given and the dataset does not know its folder.
     """
-    if root is None and kind.home is None:
+    if root is None and dataset_class.home is None:
         raise ValueError(f"where is {name}? Give its folder with --root.")
     try:
-        return root if root and kind.home else locate(name, kind, root or Path())
+        return root if root and dataset_class.home else locate(name, dataset_class, root or Path())
     except DataError:
         return root or Path()
 
 
-def films(name: str, kind: type[LandmarkDataModule], data_root: Path | None) -> Path:
+def films(name: str, dataset_class: type[LandmarkDataModule], data_root: Path | None) -> Path:
     """Return the folder of a dataset's films: below `data_root`, or its phantom, written where it lacks, without one.
 
     Raises:
         DataError: The data root does not hold the dataset.
     """
-    if data_root is None and kind.home is None:
-        return write_phantom(name, kind, PHANTOMS)
-    return locate(name, kind, data_root or Path())
+    if data_root is None and dataset_class.home is None:
+        return write_phantom(name, dataset_class, PHANTOMS)
+    return locate(name, dataset_class, data_root or Path())
 
 
-def write_phantom(name: str, kind: type[LandmarkDataModule], root: Path, scale: int = 1) -> Path:
+def write_phantom(name: str, dataset_class: type[LandmarkDataModule], root: Path, scale: int = 1) -> Path:
     """Write a dataset's phantom to a folder of `root`, complete or not at all; one that is there stays.
 
     Args:
         name: The folder's name.
-        kind: The dataset.
+        dataset_class: The dataset.
         root: Where the folder goes.
         scale: How many times the usual number of films to draw.
     """
@@ -75,7 +75,7 @@ def write_phantom(name: str, kind: type[LandmarkDataModule], root: Path, scale: 
         root.mkdir(parents=True, exist_ok=True)
         temporary = root / f".{name}.{os.getpid()}"
         try:
-            kind.write_phantom(temporary, scale=scale)
+            dataset_class.write_phantom(temporary, scale=scale)
             (temporary / PHANTOM_MARK).write_text("These films were drawn by Osteomark; they show no patient.\n")
             os.replace(temporary, folder)
         finally:

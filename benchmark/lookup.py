@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import methods
 from benchmark.cell import freeze
 from methods.base import Method
 
@@ -18,13 +19,13 @@ class Variant(NamedTuple):
     Attributes:
         method: The method's name.
         name: The variant's name.
-        kind: The method's class.
+        method_class: The method's class.
         hparams: What the variant sets.
     """
 
     method: str
     name: str
-    kind: type[Method]
+    method_class: type[Method]
     hparams: Mapping[str, Any]
 
 
@@ -57,19 +58,31 @@ def unknown(name: str, known: Iterable[str], what: str) -> ValueError:
     return ValueError(f"there is no {what} {name!r}; {hint}")
 
 
-def find_variant(name: str, methods: Mapping[str, type[Method]]) -> Variant:
+def discover_methods(plugins: Sequence[Path | str] = ()) -> dict[str, type[Method]]:
+    """Return every method by name, with those of plugin files.
+
+    Raises:
+        ValueError: A plugin file is not there or holds no method.
+    """
+    try:
+        return methods.discover(plugins)
+    except TypeError as error:  # of a file's content: the message names it
+        raise ValueError(str(error)) from error
+
+
+def find_variant(name: str, known: Mapping[str, type[Method]]) -> Variant:
     """Return the variant called `name`; a file's name means the first variant of its first method.
 
     Raises:
         ValueError: No method has it.
     """
-    known = {
-        variant: Variant(method, variant, kind, hparams)
-        for method, kind in methods.items()
-        for variant, hparams in kind.variants.items()
+    variants = {
+        variant: Variant(method, variant, method_class, hparams)
+        for method, method_class in known.items()
+        for variant, hparams in method_class.variants.items()
     }
-    files = {Path(inspect.getfile(variant.kind)).stem: variant for variant in reversed(known.values())}
-    named = {**files, **known}
+    files = {Path(inspect.getfile(variant.method_class)).stem: variant for variant in reversed(variants.values())}
+    named = {**files, **variants}
     return named[choose(name, named, "method")]
 
 
@@ -79,7 +92,7 @@ def effective_hparams(variant: Variant, overrides: Mapping[str, Any]) -> tuple[t
     Raises:
         ValueError: The constructor does not take a name, or lacks a value.
     """
-    parameters = list(inspect.signature(variant.kind).parameters.values())[1:]  # after the schema
+    parameters = list(inspect.signature(variant.method_class).parameters.values())[1:]  # after the schema
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     names = [p.name for p in parameters]
     given = {**variant.hparams, **overrides}

@@ -11,7 +11,7 @@ import yaml
 
 from benchmark.cell import Budget, Cell
 from benchmark.lookup import Variant, choose, effective_hparams, find_variant, unknown
-from datamodules import add_card, is_card
+from datamodules import DatasetRegistry, is_card
 from datamodules.base import LandmarkDataModule, Protocol
 from methods.base import Method
 
@@ -87,8 +87,12 @@ class Matrix:
     smoke: bool = False
 
     @classmethod
-    def load(cls, source: Path | str) -> Matrix:
+    def load(cls, source: Path | str, datasets: DatasetRegistry) -> Matrix:
         """Read a matrix file, or one of the package's own by its name.
+
+        Args:
+            source: The file or the name.
+            datasets: The datasets of cards that the file names are added.
 
         Raises:
             ValueError: There is no such file, it is not YAML, or a key or value in it is not known.
@@ -100,7 +104,7 @@ class Matrix:
                 raise unknown(str(source), own, "matrix file")
             path = own[str(source)]
         try:
-            return _with_cards(_parse(yaml.safe_load(path.read_text()) or {}), path.parent)
+            return _with_cards(_parse(yaml.safe_load(path.read_text()) or {}), path.parent, datasets)
         except yaml.YAMLError as error:
             raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
         except ValueError as error:
@@ -182,7 +186,7 @@ class Matrix:
             if variant.name in (override.methods or [variant.name])
             and entry.name in (override.datasets or [entry.name])
         ]
-        hparams = {**(variant.kind.smoke if self.smoke else {}), **method.hparams}
+        hparams = {**(variant.method_class.smoke if self.smoke else {}), **method.hparams}
         budget = _changed(self.budget, entry.budget)
         for override in fitting:
             hparams.update(override.hparams)
@@ -191,13 +195,12 @@ class Matrix:
         return Cell(entry.name, protocol.name, split, variant.method, variant.name, seed, effective, budget)
 
 
-def _with_cards(matrix: Matrix, folder: Path) -> Matrix:
+def _with_cards(matrix: Matrix, folder: Path, known: DatasetRegistry) -> Matrix:
     """Read the cards that stand among the datasets, as seen from here or from the matrix, and put their names there."""
 
     def name(given: str) -> str:
-        if not is_card(given):
-            return given
-        return add_card(folder / given if (folder / given).is_file() else given)
+        beside = folder / given
+        return known.name_of(str(beside) if is_card(given) and beside.is_file() else given)
 
     return replace(
         matrix,

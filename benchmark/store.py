@@ -6,12 +6,13 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
-from benchmark.cell import Cell
+from benchmark.cell import Cell, Job
 
 RUN = "run.json"
 SCORES = "scores.parquet"
@@ -86,6 +87,17 @@ class RunRecord:
     human: bool = False
     folder: Path = Path()
 
+    @classmethod
+    def failed(cls, job: Job, started: str, reason: str = "") -> RunRecord:
+        """Return the record of a job that fails now.
+
+        Args:
+            job: The cell and the fingerprint of its data.
+            started: When it began.
+            reason: Why it failed, in a sentence.
+        """
+        return cls("failed", job.cell, job.fingerprint, started, utc_now(), reason=reason)
+
     @property
     def finished_well(self) -> bool:
         """Whether there is nothing left to run."""
@@ -153,6 +165,11 @@ class RunStore:
         if not path.is_file():
             raise FileNotFoundError(f"{path} is not there; run `osteomark score --store {self.root}` first.")
         return pd.read_csv(path)
+
+
+def utc_now() -> str:
+    """Return the time as records hold it: UTC, ISO 8601, whole seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

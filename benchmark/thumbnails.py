@@ -29,7 +29,7 @@ TOLERANCE: Final = 0.05
 logger = logging.getLogger(__name__)
 
 
-class Film(NamedTuple):
+class FilmRequest(NamedTuple):
     """A film that is asked for.
 
     Attributes:
@@ -43,24 +43,24 @@ class Film(NamedTuple):
     size: tuple[int, int]
 
 
-class Place(NamedTuple):
+class DatasetRequest(NamedTuple):
     """The dataset whose films are asked for.
 
     Attributes:
-        dataset: Its name.
+        name: Its name.
         protocol: Name of the protocol, whose truth the films' points are.
         content: Fingerprint of films and labels.
         phantom: Whether they were drawn.
     """
 
-    dataset: str
+    name: str
     protocol: str
     content: str
     phantom: bool
 
 
 @dataclass(frozen=True)
-class Gallery:
+class Thumbnails:
     """Gives thumbnails of films that may be shown.
 
     Phantoms show no patient and are always given. Films of people are given only where somebody names the folder that
@@ -74,41 +74,40 @@ class Gallery:
     store: Path
     data_root: Path | None = None
 
-    def __call__(self, place: Place, films: Sequence[Film]) -> Mapping[str, Path]:
+    def __call__(self, dataset: DatasetRequest, films: Sequence[FilmRequest]) -> Mapping[str, Path]:
         """Return the JPEG files of those films that may be shown and are there, by case.
 
         Args:
-            place: Their dataset.
+            dataset: Their dataset.
             films: What is asked for.
         """
-        if self.data_root is None and not place.phantom:
+        if self.data_root is None and not dataset.phantom:
             return {}
-        paths = {film.case: self._path(place, film.case) for film in films}
+        paths = {film.case: self._path(dataset, film.case) for film in films}
         lacking = [film for film in films if not paths[film.case].is_file()]
         if lacking:  # what lies there was drawn here before, so it may be shown
-            self._draw(place, lacking)
+            self._draw(dataset, lacking)
         return {case: path for case, path in paths.items() if path.is_file()}
 
     def _dataset(self, name: str) -> type[LandmarkDataModule] | None:
-        import datamodules
+        from datamodules import DatasetRegistry
 
-        datamodules.recall_cards(self.store / CARDS)
-        return datamodules.discover().get(name)
+        return DatasetRegistry(descriptions=self.store / CARDS).get(name)
 
-    def _path(self, place: Place, case: str) -> Path:
+    def _path(self, dataset: DatasetRequest, case: str) -> Path:
         name = hashlib.sha256(case.encode()).hexdigest()[:16]
-        return self.store / GALLERY / place.dataset / place.content / f"{name}.jpg"
+        return self.store / GALLERY / dataset.name / dataset.content / f"{name}.jpg"
 
-    def _draw(self, place: Place, films: Sequence[Film]) -> None:
+    def _draw(self, dataset: DatasetRequest, films: Sequence[FilmRequest]) -> None:
         from datamodules.base import DataError
 
-        kind = self._dataset(place.dataset)
-        if kind is None or kind.private:
+        dataset_class = self._dataset(dataset.name)
+        if dataset_class is None or dataset_class.private:
             return
         try:
-            folder, cases = self._cases(kind, place)
+            folder, cases = self._cases(dataset_class, dataset)
         except DataError as error:
-            logger.warning("no film of %s is shown: %s", place.dataset, error)
+            logger.warning("no film of %s is shown: %s", dataset.name, error)
             return
         strangers = [film.case for film in films if film.case not in cases or not is_same(cases[film.case], film)]
         if strangers:
@@ -116,27 +115,29 @@ class Gallery:
         for film in films:
             if film.case not in strangers:
                 try:
-                    write_thumbnail(cases[film.case].film, self._path(place, film.case))
+                    write_thumbnail(cases[film.case].film, self._path(dataset, film.case))
                 except DataError as error:
-                    logger.warning("a film of %s is not shown: %s", place.dataset, error)
+                    logger.warning("a film of %s is not shown: %s", dataset.name, error)
 
-    def _cases(self, kind: type[LandmarkDataModule], place: Place) -> tuple[Path, Mapping[str, Case]]:
-        folder = self._folder(kind, place)
-        return folder, kind(folder, place.protocol, allow_missing=True).scan().cases
+    def _cases(
+        self, dataset_class: type[LandmarkDataModule], dataset: DatasetRequest
+    ) -> tuple[Path, Mapping[str, Case]]:
+        folder = self._folder(dataset_class, dataset)
+        return folder, dataset_class(folder, dataset.protocol, allow_missing=True).scan().cases
 
-    def _folder(self, kind: type[LandmarkDataModule], place: Place) -> Path:
-        """Find the films: drawn ones may lie in the data root, too, beside the place where `run` writes them."""
+    def _folder(self, dataset_class: type[LandmarkDataModule], dataset: DatasetRequest) -> Path:
+        """Find the films: drawn ones may lie in the data root, too, beside the dataset where `run` writes them."""
         from benchmark import dataset_folders as data
         from datamodules.base import PHANTOM_MARK
 
         if self.data_root is not None:
-            given = [self.data_root / name for name in (place.dataset, *kind.folders)]
-            if not place.phantom or any((folder / PHANTOM_MARK).is_file() for folder in given):
-                return data.locate(place.dataset, kind, self.data_root)
-        return data.locate(place.dataset, kind, data.PHANTOMS)
+            given = [self.data_root / name for name in (dataset.name, *dataset_class.folders)]
+            if not dataset.phantom or any((folder / PHANTOM_MARK).is_file() for folder in given):
+                return data.locate(dataset.name, dataset_class, self.data_root)
+        return data.locate(dataset.name, dataset_class, data.PHANTOMS)
 
 
-def is_same(case: Case, film: Film) -> bool:
+def is_same(case: Case, film: FilmRequest) -> bool:
     """Tell whether a case of a folder is the one that was tested: its size and labels agree."""
     if case.size != film.size or case.points.shape != film.truth.shape:
         return False

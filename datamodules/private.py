@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from datamodules.base import Case, DataError, Inventory, LandmarkDataModule, LandmarkSchema, Protocol
+from datamodules.components.badges import PRIVATE
 from datamodules.components.cards.card import MEAN, RADII_MM, RADII_PX, Card, SplitRule
 from datamodules.components.cards.label_checks import case_oddities, refuse_other_units, set_oddities
 from datamodules.components.cards.privacy import PrivateFilms, Pseudonyms, numbered, redact, salt_of, withheld
@@ -25,7 +26,6 @@ from datamodules.components.images.cache import FilmCache
 from datamodules.components.images.image_io import film_size
 from datamodules.components.protocols import Split
 
-BADGE = "private data"
 READERS_APART = 0.1
 """Of the film's longer side: readers who are further apart hardly mean the same landmark."""
 _EXAMPLE = Card.load(Path(__file__).parent / "phantom" / "private.yaml")
@@ -57,16 +57,17 @@ def dataset_of(card: Card) -> type[Private]:
     return type(f"{Private.__name__}[{card.name}]", (Private,), {"card": card, **facts_of(card)})
 
 
-def remember(kind: type[LandmarkDataModule], path: Path) -> None:
+def write_description(dataset_class: type[LandmarkDataModule], path: Path) -> None:
     """Write what scores and leaderboards need to know of a dataset, nothing that is private."""
-    facts = {name: getattr(kind, name) for name in _FACTS}
-    facts |= {"schema": asdict(kind.schema), "protocols": [asdict(p) for p in kind.protocols], "private": kind.private}
+    facts = {name: getattr(dataset_class, name) for name in _FACTS}
+    facts |= {"schema": asdict(dataset_class.schema), "private": dataset_class.private}
+    facts |= {"protocols": [asdict(protocol) for protocol in dataset_class.protocols]}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(facts, indent=1) + "\n")
 
 
-def recall(path: Path) -> type[LandmarkDataModule]:
-    """Return a dataset that `remember` wrote: its runs can be scored, its films are not known."""
+def read_description(path: Path) -> type[LandmarkDataModule]:
+    """Return a dataset that `write_description` wrote: its runs can be scored, its films are not known."""
     facts = json.loads(path.read_text())
     schema, protocols = facts.pop("schema"), facts.pop("protocols")
     schema["groups"] = {name: tuple(members) for name, members in schema["groups"].items()}
@@ -82,7 +83,7 @@ def recall(path: Path) -> type[LandmarkDataModule]:
 def _protocols(card: Card) -> Iterator[Protocol]:
     """Yield a protocol per rule, and where several readers labelled the films, one per rule and reader, too."""
     unit = "mm" if card.spacing else "px"
-    caveats = (BADGE,) if card.private else ()
+    caveats = (PRIVATE,) if card.private else ()
     for name, rule in card.rules.items():
         for truth in _readers(card) or ("card",):
             own = name if truth in (MEAN, "card") else f"{name}-{truth}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.badges import PRIVATE
 from benchmark.predictions import POINT, PREDICTIONS, PUBLISHED, read_table
 from benchmark.store import RunStore, write_atomically
+from datamodules.components.badges import PRIVATE
 
 
 def publish_predictions(store: Path | str, out: Path | str) -> list[Path]:

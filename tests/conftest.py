@@ -15,8 +15,6 @@ import numpy as np
 import pytest
 import torch
 
-import datamodules
-
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 torch.set_num_threads(1)
@@ -36,13 +34,6 @@ def _seeded() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
-
-
-@pytest.fixture
-def no_cards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget afterwards the cards that a test reads: other tests ask for every dataset that there is."""
-    for known in ("_CARDS", "_RECALLED"):
-        monkeypatch.setattr(datamodules, known, {})
 
 
 @pytest.fixture(scope="session")

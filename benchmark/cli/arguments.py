@@ -1,8 +1,8 @@
 """A command line from functions: the signature gives the arguments, the docstring their help.
 
 Parameters before `*` are positional, the others are options: `data_root: Path` is `--data-root PATH`, a `bool` is a
-flag, a `list` takes several values, a `Literal` is a choice. A group of commands may be a command itself: the function
-whose name is `DEFAULT` is called where no further word is given.
+flag, a `Sequence` takes several values, a `Literal` is a choice. A group of commands may be a command itself: the
+function whose name is `DEFAULT` is called where no further word is given.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Union
 
 from docstring_parser import parse
@@ -76,7 +76,7 @@ def _add_argument(parser: argparse.ArgumentParser, parameter: inspect.Parameter,
     if hint is bool:
         parser.add_argument(*names, **settings, action="store_true")
         return
-    several = typing.get_origin(hint) is list
+    several = typing.get_origin(hint) is Sequence
     settings |= _values(typing.get_args(hint)[0] if several else hint)
     if several:
         settings["nargs"] = "+" if option else "*"

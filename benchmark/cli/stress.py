@@ -10,29 +10,29 @@ from typing import TYPE_CHECKING
 
 from rich.progress import track
 
-from benchmark.cli.commands import added, console
+from benchmark.cli.console import console
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
 
+    from benchmark.cell import Context
     from benchmark.engines.local import Slot
     from benchmark.store import RunRecord
     from benchmark.stress.predict import Outcome, Plan
-    from benchmark.training.run_cell import Context
 
 
 def stress(
     *,
     store: Path = Path("runs"),
     data_root: Path | None = None,
-    methods: list[str] = [],  # noqa: B006  # never changed
-    datasets: list[str] = [],  # noqa: B006
-    card: list[str] = [],  # noqa: B006
-    corruptions: list[str] = [],  # noqa: B006
-    severities: list[int] = [],  # noqa: B006
+    methods: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    card: Sequence[str] = (),
+    corruptions: Sequence[str] = (),
+    severities: Sequence[int] = (),
     cases: int | None = None,
     slots: int | None = None,
-    plugin: list[Path] = [],  # noqa: B006
+    plugin: Sequence[Path] = (),
     allow_missing: bool = False,
     out: Path | None = None,
 ) -> int:
@@ -55,8 +55,9 @@ def stress(
     from benchmark.engines.local import local_slots
     from benchmark.stress.predict import Plan
     from benchmark.stress.score import score_stress
+    from leaderboards.robustness.page import show_stress, write_stress
+    from leaderboards.robustness.scores import read_stress
 
-    del out  # the command line writes there what this leaves in the store
     plan = Plan.of(corruptions, severities, cases)
     runs, context = _chosen(store, data_root, methods, [*datasets, *card], plugin, allow_missing=allow_missing)
     console.print(f"{len(runs)} runs, {len(plan.parts)} corruptions and severities each")
@@ -69,6 +70,9 @@ def stress(
             console.print(f"  {problem}", markup=False)
         failed += outcome.failed
     console.print(f"scores: {score_stress(store)}")
+    show_stress(read_stress(store))
+    for path in write_stress(store, out or store / "leaderboards"):
+        console.print(f"  {path}", markup=False)
     return 1 if failed else 0
 
 
@@ -82,27 +86,28 @@ def _chosen(
     allow_missing: bool,
 ) -> tuple[list[RunRecord], Context]:
     """Find the runs to test and their films."""
-    import datamodules
-    from benchmark import dataset_folders as data
+    from benchmark import dataset_folders
+    from benchmark.cell import Context
     from benchmark.lookup import choose
-    from benchmark.store import CARDS, RunStore
-    from benchmark.training.run_cell import Context
+    from benchmark.store import RunStore
+    from datamodules import DatasetRegistry
 
-    named = [added(name) for name in datasets]
-    known = datamodules.discover()
+    known = DatasetRegistry()
+    named = [known.name_of(name) for name in datasets]
     runs = [run for run in RunStore(store).runs() if run.status == "done" and run.checkpoint]
     if not runs:
         raise FileNotFoundError(f"{store} holds no trained run; `osteomark run --store {store}` makes some.")
     wanted = {choose(name, [run.cell.variant for run in runs], "trained method") for name in variants}
-    places = {choose(name, [run.cell.dataset for run in runs], "dataset with a trained run") for name in named}
-    runs = [run for run in runs if _is_one(run.cell.variant, wanted) and _is_one(run.cell.dataset, places)]
+    tested = {choose(name, [run.cell.dataset for run in runs], "dataset with a trained run") for name in named}
+    runs = [run for run in runs if _is_one(run.cell.variant, wanted) and _is_one(run.cell.dataset, tested)]
     for name in sorted({run.cell.dataset for run in runs} - known.keys()):
         console.print(f"{name} is left out: a card describes it; give the card's file with --card.", markup=False)
     runs = [run for run in runs if run.cell.dataset in known]
-    roots = {name: data.films(name, known[name], data_root) for name in sorted({run.cell.dataset for run in runs})}
+    roots = {
+        name: dataset_folders.films(name, known[name], data_root) for name in sorted({run.cell.dataset for run in runs})
+    }
     files = tuple(path.resolve() for path in plugins)
-    datamodules.recall_cards(store / CARDS)
-    return runs, Context(store, roots, data.CACHE, files, allow_missing, cards=datamodules.card_files())
+    return runs, Context(store, roots, dataset_folders.CACHE, files, allow_missing, datasets=known)
 
 
 def _is_one(name: str, wanted: Iterable[str]) -> bool:
@@ -117,14 +122,14 @@ def _run_all(runs: Sequence[RunRecord], plan: Plan, context: Context, slots: Seq
         yield from (stress_run(run, plan, context) for run in runs)
         return
     processes = get_context("spawn")
-    places: SimpleQueue[Slot] = processes.SimpleQueue()
+    free: SimpleQueue[Slot] = processes.SimpleQueue()
     for slot in slots:
-        places.put(slot)
-    pool = ProcessPoolExecutor(len(slots), processes, initializer=_take_place, initargs=(places,))
+        free.put(slot)
+    pool = ProcessPoolExecutor(len(slots), processes, initializer=_take_slot, initargs=(free,))
     with pool:
         yield from pool.map(stress_run, runs, [plan] * len(runs), [context] * len(runs))
 
 
-def _take_place(places: SimpleQueue[Slot]) -> None:
+def _take_slot(free: SimpleQueue[Slot]) -> None:
     """Limit a worker process to a slot."""
-    places.get().take()
+    free.get().take()

@@ -1,8 +1,4 @@
-"""Where cells run. `LocalEngine` keeps one worker process per device slot of this machine.
-
-An engine is thin: a cell is one importable function of a key and a context, so another engine (Ray, Slurm) only has
-to carry a `Job` somewhere and a `RunRecord` back.
-"""
+"""The engine of one machine: one worker process per GPU, or a few that share the processor's cores."""
 
 from __future__ import annotations
 
@@ -13,42 +9,22 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple
 
-from benchmark.cell import Cell
-from benchmark.store import LOG, RunRecord, RunStore
+from benchmark.cell import Context, Job
+from benchmark.engines.base import Watch
+from benchmark.store import LOG, RunRecord, RunStore, utc_now
 from benchmark.training.progress import Progress
-
-if TYPE_CHECKING:
-    from benchmark.training.run_cell import Context
 
 CPU_SLOTS = 4
 WORKER_BYTES = 3 * 2**30
 """What a worker on the processor may need."""
 _PROCESSES = multiprocessing.get_context("spawn")
-
-
-class Job(NamedTuple):
-    """A cell with the fingerprint of its data, which together have one place in the store."""
-
-    cell: Cell
-    fingerprint: str
-
-
-Watch = Callable[[Job, Progress], None]
-
-
-class Engine(Protocol):
-    """Runs jobs somewhere."""
-
-    def run(self, jobs: Sequence[Job], context: Context, watch: Watch) -> Iterator[RunRecord]:
-        """Yield one record per job as it ends; a job that fails yields one, too. `watch` is told what happens."""
 
 
 class Slot(NamedTuple):
@@ -102,6 +78,17 @@ class LocalEngine:
     def __init__(self, slots: Sequence[Slot]) -> None:
         self.slots = slots
 
+    @property
+    def workers(self) -> int:
+        """How many jobs run at a time."""
+        return len(self.slots)
+
+    @property
+    def resources(self) -> str:
+        """What each worker has."""
+        slot = self.slots[0]
+        return f"threads each: {slot.threads}" if slot.device is None else "a GPU each"
+
     def run(self, jobs: Sequence[Job], context: Context, watch: Watch) -> Iterator[RunRecord]:
         """Yield one record per job as it ends; on leaving early the workers are killed, their checkpoints stay."""
         waiting = deque(jobs)
@@ -142,7 +129,7 @@ class Worker:
         """Begin a job; what comes of it is to be received."""
         if not self._alive:
             self._hire()
-        self.job, self._started = job, _now()
+        self.job, self._started = job, utc_now()
         self.watch(job, Progress("starting"))
         with suppress(OSError):  # it died; `receive` says so
             self.connection.send(job)
@@ -185,7 +172,7 @@ class Worker:
         code = self.process.exitcode or 0
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         hint = "; the machine may have run out of memory" if code == -signal.SIGKILL else ""
-        record = RunRecord("failed", *job, self._started, _now(), reason=f"The worker process {how}{hint}.")
+        record = RunRecord.failed(job, self._started, f"The worker process {how}{hint}.")
         return RunStore(self.context.store).write(record)
 
 
@@ -220,11 +207,9 @@ def _run_job(job: Job, context: Context, connection: Connection) -> RunRecord:
         return run_cell(job.cell, context, connection.send)
     except Exception as error:  # the data went bad after the matrix was checked; other cells go on
         logging.exception("%s failed before it began", job.cell)
-        now = _now()
         known = isinstance(error, DataError) or not context.dataset(job.cell).private  # a private set's tell nothing
         reason = f"{type(error).__name__}: {error}" if known else f"{type(error).__name__} in a private set."
-        record = RunRecord("failed", *job, now, now, reason=reason)
-        return RunStore(context.store).write(record)
+        return RunStore(context.store).write(RunRecord.failed(job, utc_now(), reason))
 
 
 def limit_threads(threads: int) -> None:
@@ -252,7 +237,7 @@ def _log_file(path: Path, *, private: bool = False) -> Iterator[None]:
     sys.stderr.flush()
     kept = [os.dup(stream) for stream in (1, 2)]
     with path.open("a") as file:
-        print(f"--- {_now()} process {os.getpid()}", file=file, flush=True)
+        print(f"--- {utc_now()} process {os.getpid()}", file=file, flush=True)
         if private:
             print("The data is private: what libraries print is not kept; run.json says what failed.", file=file)
     with Path(os.devnull if private else path).open("a") as file:
@@ -266,7 +251,3 @@ def _log_file(path: Path, *, private: bool = False) -> Iterator[None]:
         for stream, copy in zip((1, 2), kept, strict=True):
             os.dup2(copy, stream)
             os.close(copy)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

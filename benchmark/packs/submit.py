@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-import datamodules
 from benchmark.packs import pack as packs
 from benchmark.predictions import ANSWER, LABELS, PREDICTIONS, VALIDATION, read_table
 from benchmark.scoring.score import score_run
 from benchmark.store import CARDS, HISTORY, RUN, RunRecord
 from benchmark.training.run_cell import CHECKPOINTS
-from datamodules.private import BADGE as PRIVATE
+from datamodules import DatasetRegistry
+from datamodules.components.badges import PRIVATE
 
 DIRTY = "-dirty"
 
@@ -38,7 +38,8 @@ def pack_run(folder: Path | str, *, with_truth: bool = False, allow_dirty: bool 
     if not (folder / RUN).is_file():
         raise FileNotFoundError(f"{folder} holds no {RUN}; give the folder of one run, as `runs/.../seed0-1a2b3c4d`.")
     record = RunRecord.read(folder / RUN)
-    _refuse_unfit(record, folder)
+    datasets = DatasetRegistry(descriptions=folder.parents[4] / CARDS)
+    _refuse_unfit(record, folder, datasets)
     if not allow_dirty and (not record.commit or record.commit.endswith(DIRTY)):
         raise ValueError(
             f"{folder} ran on code that no commit holds ({record.commit or 'no git'}), so nobody can repeat it; "
@@ -57,7 +58,7 @@ def pack_run(folder: Path | str, *, with_truth: bool = False, allow_dirty: bool 
     manifest = {
         "run": record.cell.path(record.fingerprint).as_posix(),
         "truth": with_truth,
-        "scores": nested_scores(score_run(folder)),
+        "scores": nested_scores(score_run(folder, datasets)),
         "checkpoint": packs.sha256(weights.read_bytes()) if weights.is_file() else None,
     }
     return packs.pack_bytes(manifest, files)
@@ -77,7 +78,7 @@ def nested_scores(scores: dict[str, float]) -> dict[str, dict[str, float | None]
     return nested
 
 
-def _refuse_unfit(record: RunRecord, folder: Path) -> None:
+def _refuse_unfit(record: RunRecord, folder: Path, datasets: DatasetRegistry) -> None:
     cell = record.cell
     if record.status != "done":
         raise ValueError(
@@ -90,11 +91,9 @@ def _refuse_unfit(record: RunRecord, folder: Path) -> None:
     stated = json.loads((folder / RUN).read_text())["cell"].get("config")
     if stated != cell.config:
         raise ValueError(f"{folder}: {RUN} states the configuration {stated}, but it is {cell.config}; run it again.")
-    datamodules.recall_cards(folder.parents[4] / CARDS)
-    known = datamodules.discover()
-    if cell.dataset not in known:
+    if cell.dataset not in datasets:
         raise ValueError(f"{folder} is of {cell.dataset}, which is no dataset here, so it may be private.")
-    if known[cell.dataset].private or PRIVATE in record.badges:
+    if datasets[cell.dataset].private or PRIVATE in record.badges:
         raise ValueError(f"{folder} is of private data, and where a good method puts its points is nearly the label.")
     if record.human:
         raise ValueError(f"{folder} holds what a person marked, and a reader's points are labels.")

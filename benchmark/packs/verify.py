@@ -20,10 +20,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-import datamodules
 import methods
 from benchmark import dataset_folders as data
-from benchmark.badges import ORACLE_CROP, PHANTOM
 from benchmark.cell import freeze
 from benchmark.lookup import choose
 from benchmark.packs import pack as packs
@@ -32,7 +30,9 @@ from benchmark.packs.submit import DIRTY, nested_scores
 from benchmark.predictions import ANSWER, KEY, LABELS, PREDICTIONS, VALIDATION, case_rows, read_table
 from benchmark.scoring.score import score_run
 from benchmark.store import CARDS, RunStore
+from datamodules import DatasetRegistry
 from datamodules.base import LandmarkDataModule
+from datamodules.components.badges import ORACLE_CROP, PHANTOM
 from methods.base import Method
 
 STORED = {packs.PREDICTIONS: PREDICTIONS, packs.VALIDATION: VALIDATION}
@@ -84,7 +84,11 @@ class RefusedError(ValueError):
 
 
 def verify(
-    path: Path | str, root: Path | None = None, store: Path | None = None, plugins: Sequence[Path | str] = ()
+    path: Path | str,
+    root: Path | None = None,
+    store: Path | None = None,
+    plugins: Sequence[Path | str] = (),
+    cards: Sequence[Path | str] = (),
 ) -> Verdict:
     """Recompute every score of a pack and check whatever else can be.
 
@@ -93,6 +97,7 @@ def verify(
         root: Folder with the datasets' folders, to read the truth from; a dataset that a card describes needs none.
         store: A run store that is trusted, to read the truth from instead: of a run on the same films.
         plugins: Files with methods from outside the repository.
+        cards: Files of cards, where one describes the dataset.
 
     Returns:
         What was found.
@@ -102,16 +107,15 @@ def verify(
         FileNotFoundError: There is no such pack.
     """
     pack = packs.read_pack(Path(path))
-    if store is not None:
-        datamodules.recall_cards(store / CARDS)
+    datasets = DatasetRegistry(cards, None if store is None else store / CARDS)
     try:
-        dataset, method = _known(pack, plugins)
+        dataset, method = _known(pack, datasets, plugins)
         _check_key(pack)
         truth = _truth_of_data(pack, dataset, root) if store is None else _truth_of_store(pack, store)
         tables = {name: _matched(pack, name, truth) for name in STORED if name in pack.files}
         _check_labels(pack, truth)
         _check_facts(pack, dataset, method, truth)
-        scores = _recomputed(pack, tables)
+        scores = _recomputed(pack, tables, datasets)
         _check_scores(pack, scores)
     except RefusedError as error:
         raise ValueError(f"{path} is refused: {error}") from error
@@ -121,11 +125,13 @@ def verify(
     )
 
 
-def _known(pack: Pack, plugins: Sequence[Path | str]) -> tuple[type[LandmarkDataModule], type[Method]]:
+def _known(
+    pack: Pack, datasets: DatasetRegistry, plugins: Sequence[Path | str]
+) -> tuple[type[LandmarkDataModule], type[Method]]:
     """Find the pack's dataset and method here, so that none of its names is trusted as a path."""
     cell = pack.record.cell
-    datasets, kinds = datamodules.discover(), methods.discover(plugins)
-    dataset, method = datasets[choose(cell.dataset, datasets, "dataset")], kinds[choose(cell.method, kinds, "method")]
+    dataset, known = datasets[choose(cell.dataset, datasets, "dataset")], methods.discover(plugins)
+    method = known[choose(cell.method, known, "method")]
     if dataset.private or pack.record.human:
         raise RefusedError("it is of private data or of a person's marks, which are never passed on.")
     protocol = dataset.find_protocol(cell.protocol)
@@ -267,7 +273,9 @@ def _rows(content: bytes) -> int:
     return len(pd.read_csv(BytesIO(content))) if content else 0
 
 
-def _recomputed(pack: Pack, tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, float | None]]:
+def _recomputed(
+    pack: Pack, tables: Mapping[str, pd.DataFrame], datasets: DatasetRegistry
+) -> dict[str, dict[str, float | None]]:
     """Score the pack as a stored run."""
     with TemporaryDirectory() as store:
         folder = Path(store) / pack.record.cell.path(pack.record.fingerprint)
@@ -275,7 +283,7 @@ def _recomputed(pack: Pack, tables: Mapping[str, pd.DataFrame]) -> dict[str, dic
         for name, table in tables.items():
             table.reset_index().to_parquet(folder / STORED[name], index=False)
         try:
-            return nested_scores(score_run(folder))
+            return nested_scores(score_run(folder, datasets))
         except ValueError as error:
             raise RefusedError(str(error).removeprefix(f"{folder / PREDICTIONS}: ")) from error
 

@@ -8,19 +8,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import datamodules
 import methods
 from benchmark.lookup import Variant, effective_hparams
 from benchmark.store import FACTS, RunRecord, write_atomically
+from datamodules import DatasetRegistry
 from datamodules.base import LandmarkDataModule
 
 
-def write_facts(store: Path, runs: Iterable[RunRecord], plugins: Sequence[Path | str] = ()) -> Path:
+def write_facts(
+    store: Path, runs: Iterable[RunRecord], datasets: DatasetRegistry, plugins: Sequence[Path | str] = ()
+) -> Path:
     """Describe the datasets, protocols and methods that the runs name.
 
     Args:
         store: The run store's folder.
         runs: Its runs, of any status.
+        datasets: Every dataset by name.
         plugins: Files with methods from outside the repository.
 
     Returns:
@@ -29,9 +32,10 @@ def write_facts(store: Path, runs: Iterable[RunRecord], plugins: Sequence[Path |
         paper and its own hyper-parameters. A dataset or variant that is not found any more is left out.
     """
     cells = [run.cell for run in runs]
-    known = datamodules.discover()
     facts = {
-        "datasets": {name: _dataset(known[name]) for name in sorted({cell.dataset for cell in cells} & known.keys())},
+        "datasets": {
+            name: _dataset(datasets[name]) for name in sorted({cell.dataset for cell in cells} & datasets.keys())
+        },
         "methods": _methods({cell.variant for cell in cells}, plugins),
     }
     path = store / FACTS

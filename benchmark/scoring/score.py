@@ -30,7 +30,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-import datamodules
 import metrics
 from benchmark import predictions
 from benchmark.cell import Cell
@@ -40,6 +39,7 @@ from benchmark.scoring.cases import CaseSet, pool, read_case_sets
 from benchmark.scoring.facts import write_facts
 from benchmark.scoring.resampling import interval, patients_of
 from benchmark.store import CARDS, SCORE_TABLE, SCORES, RunRecord, RunStore, write_atomically
+from datamodules import DatasetRegistry
 from datamodules.base import LandmarkDataModule
 from metrics.base import Anatomy, Cases, LandmarkMetric
 
@@ -98,28 +98,28 @@ def score(store: Path | str, plugins: Sequence[Path | str] = ()) -> Path:
         ValueError: A `run.json` is damaged.
     """
     root = Path(store)
-    datamodules.recall_cards(root / CARDS)
-    runs = RunStore(root).runs()
+    datasets, runs = DatasetRegistry(descriptions=root / CARDS), RunStore(root).runs()
     if not runs:
         raise FileNotFoundError(f"{root} holds no run; `osteomark run --store {root}` makes some.")
     known, groups = _read_cache(root / CACHE), {}
     for group in group_runs(runs):
-        key = _content_key(group)
-        groups[key] = known[key] if key in known else _rows_or_reason(group)
+        key = _content_key(group, datasets)
+        groups[key] = known[key] if key in known else _rows_or_reason(group, datasets)
     rows = [row for group in groups.values() for row in group]
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(COUNTS, "Int64"))
     path = root / SCORE_TABLE
     write_atomically(path, lambda file: frame.to_csv(file, index=False, float_format="%.8g", lineterminator="\n"))
     write_atomically(root / CACHE, lambda file: file.write_text(json.dumps(groups)))
-    write_facts(root, runs, plugins)
+    write_facts(root, runs, datasets, plugins)
     return path
 
 
-def score_run(folder: Path | str) -> dict[str, float]:
+def score_run(folder: Path | str, datasets: DatasetRegistry) -> dict[str, float]:
     """Score one run from its stored predictions, without intervals.
 
     Args:
         folder: The run's folder in the store, which names dataset and protocol, with its `predictions.parquet`.
+        datasets: Every dataset by name.
 
     Returns:
         `test_set/column` to value, as W&B's summary shows them.
@@ -129,7 +129,7 @@ def score_run(folder: Path | str) -> dict[str, float]:
     """
     path = Path(folder).absolute() / PREDICTIONS
     _, _, _, protocol, dataset = (parent.name for parent in path.parents[:5])
-    anatomy = anatomy_of(dataset, protocol)
+    anatomy = anatomy_of(datasets.find(dataset), protocol)
     values = {}
     for test_set, (_, cases) in read_case_sets(path, anatomy.names).items():
         for metric in _scorable(applicable(anatomy), cases).values():
@@ -149,13 +149,12 @@ def group_runs(runs: Iterable[RunRecord]) -> list[Group]:
     return [Group(tuple(groups[key])) for key in sorted(groups)]
 
 
-def anatomy_of(dataset: str, protocol: str) -> Anatomy:
+def anatomy_of(data: type[LandmarkDataModule], protocol: str) -> Anatomy:
     """Return what the metrics have to know of a dataset under a protocol.
 
     Raises:
-        ValueError: The dataset or the protocol is unknown here.
+        ValueError: The protocol is unknown.
     """
-    data = _dataset(dataset)
     schema = data.schema
     unit = data.find_protocol(protocol).unit
     return Anatomy(schema.names, schema.group_index, schema.normalizer_index, tuple(data.radii), unit)
@@ -173,41 +172,49 @@ def applicable(anatomy: Anatomy) -> dict[str, LandmarkMetric]:
     return {name: found[name](anatomy) for name in order if not found[name].unsupported(anatomy)}
 
 
-def _rows_or_reason(group: Group) -> list[Row]:
+def _rows_or_reason(group: Group, datasets: DatasetRegistry) -> list[Row]:
     try:
-        return _rows(group)
+        return _rows(group, datasets)
     except (ValueError, KeyError, OSError) as error:
         run = group.runs[0]
         logger.warning("%s could not be scored: %s", run.folder, error)
-        return [_identity(group) | {"test_set": name, "reason": str(error)} for name in run.test_sets or ("",)]
+        return [
+            _identity(group, datasets) | {"test_set": name, "reason": str(error)} for name in run.test_sets or ("",)
+        ]
 
 
-def _rows(group: Group) -> list[Row]:
+def _rows(group: Group, datasets: DatasetRegistry) -> list[Row]:
     cell = group.runs[0].cell
-    anatomy = anatomy_of(cell.dataset, cell.protocol)
+    data = datasets.find(cell.dataset)
+    anatomy = anatomy_of(data, cell.protocol)
     found = applicable(anatomy)
     pooled: dict[str, list[CaseSet]] = {}
     for folds in group.comparable.values():
         tables = [read_case_sets(run.folder / PREDICTIONS, anatomy.names) for run in folds.values()]
         for run, table in zip(folds.values(), tables, strict=True):
-            _write_case_scores(run, table, found)
+            _write_case_scores(run, data, table, found)
         for name in sorted({name for table in tables for name in table}):
             pooled.setdefault(name, []).append(pool(table[name] for table in tables if name in table))
-    rows = [row for name, seeds in pooled.items() for row in _test_set_rows(group, found, seeds, {"test_set": name})]
-    missing = {name: kind.unsupported(anatomy) for name, kind in metrics.discover().items() if name not in found}
+    rows = [
+        row for name, seeds in pooled.items() for row in _test_set_rows(group, data, found, seeds, {"test_set": name})
+    ]
+    missing = {name: metric.unsupported(anatomy) for name, metric in metrics.discover().items() if name not in found}
     rows += [{"test_set": t, "metric": m, "reason": reason} for t in pooled for m, reason in missing.items()]
-    identity = _identity(group)
+    identity = _identity(group, datasets)
     return [identity | row for row in rows]
 
 
 def _test_set_rows(
-    group: Group, found: Mapping[str, LandmarkMetric], seeds: Sequence[CaseSet], common: Row
+    group: Group,
+    data: type[LandmarkDataModule],
+    found: Mapping[str, LandmarkMetric],
+    seeds: Sequence[CaseSet],
+    common: Row,
 ) -> list[Row]:
     """Score one test set of all seeds; the seeds' cases must be the same."""
     if len({test_set.names for test_set in seeds}) > 1:
         raise ValueError(f"the seeds were tested on different cases of {common['test_set']}; run them again.")
-    cell, data = group.runs[0].cell, _dataset(group.runs[0].cell.dataset)
-    kept = leak_free.leak_free_cases(data, cell.protocol, seeds[0].names)
+    kept = leak_free.leak_free_cases(data, group.runs[0].cell.protocol, seeds[0].names)
     patients = patients_of(data, [run.folder / PREDICTIONS for run in group.runs], seeds[0].names)
     rows = []
     for name, metric in _scorable(found, *(test_set.cases for test_set in seeds)).items():
@@ -258,7 +265,7 @@ def _value(seeds: Float[Tensor, " seed"], limits: tuple[float, float]) -> Row:
     }
 
 
-def _identity(group: Group) -> Row:
+def _identity(group: Group, datasets: DatasetRegistry) -> Row:
     """The columns that all rows of a group share."""
     run, seeds = group.runs[0], group.comparable
     cell, folds = run.cell, next(iter(seeds.values()))
@@ -269,23 +276,28 @@ def _identity(group: Group) -> Row:
         "seeds": " ".join(map(str, seeds)),
         "folds": " ".join(folds),
         "folds_done": len(folds),
-        "folds_expected": len(_expected_folds(cell)) or None,
+        "folds_expected": len(_expected_folds(cell, datasets)) or None,
     }
 
 
-def _expected_folds(cell: Cell) -> tuple[str, ...]:
+def _expected_folds(cell: Cell, datasets: DatasetRegistry) -> tuple[str, ...]:
     """The protocol's splits; none where the dataset or the protocol is unknown here."""
     try:
-        return _dataset(cell.dataset).find_protocol(cell.protocol).splits
+        return datasets.find(cell.dataset).find_protocol(cell.protocol).splits
     except ValueError:
         return ()
 
 
-def _write_case_scores(run: RunRecord, test_sets: Mapping[str, CaseSet], found: Mapping[str, LandmarkMetric]) -> None:
+def _write_case_scores(
+    run: RunRecord,
+    data: type[LandmarkDataModule],
+    test_sets: Mapping[str, CaseSet],
+    found: Mapping[str, LandmarkMetric],
+) -> None:
     """Write each column's value on every single case, and its patient where known, as `scores.parquet`."""
     parts = []
     for test_set, (names, cases) in test_sets.items():
-        patients = patients_of(_dataset(run.cell.dataset), [run.folder / PREDICTIONS], names) or None
+        patients = patients_of(data, [run.folder / PREDICTIONS], names) or None
         for metric in _scorable(found, cases).values():
             reduced = metric.reduce(metric.terms(cases)[:, None])
             for column, values in reduced.items():
@@ -296,14 +308,7 @@ def _write_case_scores(run: RunRecord, test_sets: Mapping[str, CaseSet], found: 
     write_atomically(run.folder / SCORES, lambda path: frame.to_parquet(path, index=False))
 
 
-def _dataset(name: str) -> type[LandmarkDataModule]:
-    found = datamodules.discover()
-    if name not in found:
-        raise ValueError(f"the dataset {name!r} of a stored run is not among {', '.join(found)}.")
-    return found[name]
-
-
-def _content_key(group: Group) -> str:
+def _content_key(group: Group, datasets: DatasetRegistry) -> str:
     """Hash what a group's scores depend on: its runs' files, the code that scores and the dataset's facts."""
     digest = hashlib.sha256(_sources().encode())
     for run in group.runs:
@@ -311,10 +316,10 @@ def _content_key(group: Group) -> str:
         stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         digest.update(f"{replace(run, folder=Path())}{stamps}".encode())
     cell = group.runs[0].cell
-    if _expected_folds(cell):
-        data = _dataset(cell.dataset)
+    if expected := _expected_folds(cell, datasets):
+        data = datasets[cell.dataset]
         leaks = f"{data.find_protocol(cell.protocol).leaks}{data.repeats}{data.patient_rule}"
-        digest.update(f"{anatomy_of(cell.dataset, cell.protocol)}{_expected_folds(cell)}{leaks}".encode())
+        digest.update(f"{anatomy_of(data, cell.protocol)}{expected}{leaks}".encode())
     return digest.hexdigest()[:16]
 
 

@@ -16,15 +16,17 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from lightning import Trainer, seed_everything
+from lightning import seed_everything
 
 import methods
+from benchmark.cell import Context
 from benchmark.lookup import choose
 from benchmark.predictions import KEY, POINT, PREDICTIONS, read_cases, read_table
 from benchmark.store import RunRecord
 from benchmark.training import measure
 from benchmark.training.callbacks import Collector
-from benchmark.training.run_cell import CHECKPOINTS, Context, quiet
+from benchmark.training.run_cell import CHECKPOINTS
+from benchmark.training.trainer import make_trainer, quiet
 from datamodules.base import LandmarkDataModule
 from datamodules.components.images.corruptions import CORRUPTIONS, SEVERITIES, VERSION, corruption
 from methods.base import Method
@@ -110,7 +112,7 @@ class Outcome(NamedTuple):
 
 
 def stress_run(run: RunRecord, plan: Plan, context: Context) -> Outcome:
-    """Predict what is missing of a plan; an error is told, not raised.
+    """Predict what is missing of a plan; an error is reported, not raised.
 
     Args:
         run: A finished run with its checkpoint.
@@ -134,7 +136,7 @@ def stress_run(run: RunRecord, plan: Plan, context: Context) -> Outcome:
                 done += 1
     except Exception as error:  # whatever a plugin raises concerns this run alone
         failed = True
-        problems.append(_told(error, data, private=context.dataset(run.cell).private))
+        problems.append(_sentence(error, data, private=context.dataset(run.cell).private))
     return Outcome(done, len(plan.parts) - len(missing), (*problems, *_differences(run)), failed)
 
 
@@ -219,16 +221,7 @@ def _predict(run: RunRecord, method: Method, data: LandmarkDataModule, part: Par
     """Predict cases of a part and write them, with those that its file already has."""
     data.change = None if part.name == CLEAN else partial(corruption, name=part.name, severity=part.severity)
     collector = Collector(data, sets)
-    trainer = Trainer(
-        accelerator="auto",
-        devices=1,
-        precision=_precision(run),  # type: ignore[arg-type]  # Lightning names a wrong one
-        callbacks=[collector],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = make_trainer(run.folder, _precision(run), [collector])
     loaders = [data.case_dataloader(cases) for cases in sets.values()]
     trainer.predict(method, dataloaders=loaders, return_predictions=False)
     path = run.folder / STRESS / part.file
@@ -253,7 +246,7 @@ def _differences(run: RunRecord) -> Iterator[str]:
         yield f"its checkpoint answers clean films otherwise than its predictions say: {median:.1f} px in the median."
 
 
-def _told(error: Exception, data: LandmarkDataModule | None, *, private: bool) -> str:
+def _sentence(error: Exception, data: LandmarkDataModule | None, *, private: bool) -> str:
     """Put an error into a sentence that may be shown."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     if not private:

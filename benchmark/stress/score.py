@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 
-import datamodules
 from benchmark.predictions import PREDICTIONS, read_cases
 from benchmark.scoring.cases import CaseSet, pool, read_case_sets
 from benchmark.scoring.resampling import interval, patients_of
 from benchmark.scoring.score import FIRST, Group, anatomy_of, applicable, group_runs
 from benchmark.store import CARDS, STRESS, RunStore, write_atomically
 from benchmark.stress.predict import Part, Plan, stored_parts
+from datamodules import DatasetRegistry
+from datamodules.base import LandmarkDataModule
 from metrics.base import Cases, LandmarkMetric
 
 COLUMNS = (
@@ -56,13 +57,13 @@ def score_stress(store: Path | str) -> Path:
         corruption `clean` of severity 0, of the same cases.
     """
     root = Path(store)
-    datamodules.recall_cards(root / CARDS)
+    datasets = DatasetRegistry(descriptions=root / CARDS)
     boards: dict[tuple[str, str, str], list[Stressed]] = {}
     for group in group_runs(RunStore(root).runs()):
         run = group.runs[0]
         if (found := _stressed(group)) is not None:
             boards.setdefault((run.cell.dataset, run.cell.protocol, run.content), []).append(found)
-    rows = [row for _, board in sorted(boards.items()) for row in _board_rows(board)]
+    rows = [row for _, board in sorted(boards.items()) for row in _board_rows(board, datasets)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     path = root / STRESS
     write_atomically(path, lambda file: frame.to_csv(file, index=False, float_format="%.8g", lineterminator="\n"))
@@ -98,11 +99,12 @@ def _union(parts: Iterable[CaseNames]) -> CaseNames:
     return joined
 
 
-def _board_rows(board: Sequence[Stressed]) -> list[Row]:
+def _board_rows(board: Sequence[Stressed], datasets: DatasetRegistry) -> list[Row]:
     """Score one dataset, protocol and content on the cases that all of its methods have."""
     common = _intersection(stressed.cases for stressed in board)
     cell = board[0].group.runs[0].cell
-    anatomy = anatomy_of(cell.dataset, cell.protocol)
+    data = datasets.find(cell.dataset)
+    anatomy = anatomy_of(data, cell.protocol)
     scoring = {name: metric for name, metric in applicable(anatomy).items() if name in FIRST}
     rows = []
     for stressed in board:
@@ -112,7 +114,7 @@ def _board_rows(board: Sequence[Stressed]) -> list[Row]:
                 pooled = [_pooled(folds, test_set, common[test_set]) for folds in tables]
                 head = _identity(stressed.group) | {"test_set": test_set, "corruption": part.name}
                 head |= {"severity": part.severity, "level": part.level, "cases": len(common[test_set])}
-                patients = _patients(stressed.group, pooled[0].names)
+                patients = _patients(stressed.group, data, pooled[0].names)
                 rows += [head | row for row in _scores(scoring, pooled, patients, anatomy.unit)]
     return rows
 
@@ -124,9 +126,9 @@ def _pooled(folds: Sequence[Mapping[str, CaseSet]], test_set: str, cases: set[st
     return CaseSet(tuple(names[index] for index in kept), Cases(*(tensor[kept] for tensor in stacked)))
 
 
-def _patients(group: Group, cases: Sequence[str]) -> tuple[str, ...]:
+def _patients(group: Group, data: type[LandmarkDataModule], cases: Sequence[str]) -> tuple[str, ...]:
     files = [run.folder / PREDICTIONS for folds in group.comparable.values() for run in folds.values()]
-    return patients_of(datamodules.discover()[group.runs[0].cell.dataset], files, cases)
+    return patients_of(data, files, cases)
 
 
 def _scores(

@@ -47,7 +47,7 @@ Report = Callable[[Progress], None]
 
 
 @dataclass
-class Row:
+class CellState:
     """One cell on the board.
 
     Args:
@@ -106,7 +106,7 @@ class Row:
         self.state, self.seconds = record.status, self.elapsed
 
 
-class Board:
+class LiveTable:
     """The state of a matrix that runs, and its picture; use it as a context manager.
 
     Args:
@@ -116,9 +116,9 @@ class Board:
     """
 
     def __init__(self, cells: Sequence[Cell], slots: int, console: Console) -> None:
-        self.rows = {cell: Row(cell) for cell in cells}
+        self.rows = {cell: CellState(cell) for cell in cells}
         self.slots, self.console = slots, console
-        self._start, self._told = time.monotonic(), time.monotonic()
+        self._start, self._printed = time.monotonic(), time.monotonic()
         self._live = Live(get_renderable=self.picture, console=console, refresh_per_second=2)
 
     def __enter__(self) -> Self:
@@ -137,8 +137,8 @@ class Board:
     def watch(self, cell: Cell, progress: Progress) -> None:
         """Take in what an engine says of a cell."""
         self.rows[cell].advance(progress)
-        if not self.console.is_terminal and time.monotonic() - self._told > HEARTBEAT_SECONDS:
-            self._told = time.monotonic()
+        if not self.console.is_terminal and time.monotonic() - self._printed > HEARTBEAT_SECONDS:
+            self._printed = time.monotonic()
             row = self.rows[cell]
             self.console.print(f"{self.summary()}: {cell} {row.state} {_epochs(row)}".rstrip(), highlight=False)
 
@@ -195,7 +195,7 @@ class Board:
         line.add_row(ProgressBar(total=len(self.rows), completed=ended + partly, width=30), Text(self.summary()))
         return Group(table, line)
 
-    def _visible(self) -> list[Row]:
+    def _visible(self) -> list[CellState]:
         """Return the rows around the first that has not ended, as many as the terminal has lines for."""
         rows, height = list(self.rows.values()), max(3, self.console.height - FRAME_LINES)
         first = next((index for index, row in enumerate(rows) if row.seconds is None), len(rows))
@@ -218,11 +218,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _epochs(row: Row) -> str:
+def _epochs(row: CellState) -> str:
     return f"{int(row.epoch)}/{row.epochs}" if row.epochs else ""
 
 
-def _texts(row: Row) -> tuple[str, ...]:
+def _texts(row: CellState) -> tuple[str, ...]:
     cell, number = row.cell, "{:.4g}".format
     return (
         *(cell.dataset, cell.protocol, cell.split, cell.variant, str(cell.seed), _epochs(row)),

@@ -6,33 +6,26 @@ import logging
 import shutil
 import time
 import traceback
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning import Callback, Trainer, seed_everything
 from lightning.fabric.utilities.apply_func import move_data_to_device
 
-import datamodules
 import methods
-from benchmark.badges import ORACLE_CROP, PHANTOM
-from benchmark.cell import Cell
-from benchmark.lookup import choose
+from benchmark.cell import Cell, Context, Job
 from benchmark.predictions import VALIDATION
 from benchmark.scoring.score import score_run
-from benchmark.store import HISTORY, RunRecord, RunStore
+from benchmark.store import HISTORY, RunRecord, RunStore, utc_now
 from benchmark.training import measure
 from benchmark.training.callbacks import Collector, EpochSeed, History, checkpoints
 from benchmark.training.progress import Progress, Report
 from benchmark.training.tracking import Tracker, is_wanted
+from benchmark.training.trainer import make_trainer, quiet
 from datamodules.base import LandmarkDataModule
-from datamodules.components.images.cache import FilmCache
+from datamodules.components.badges import ORACLE_CROP, PHANTOM
 from datamodules.components.samples import collate
 from methods.base import MONITOR, Method, Stage
 
@@ -44,52 +37,6 @@ LAST = "last epoch (nothing validates)"
 UNTRAINED = "none (no training by gradients)"
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Context:
-    """What all cells of a matrix share.
-
-    Args:
-        store: The run store's folder.
-        roots: Dataset name -> its folder.
-        cache: Folder for resized films; None keeps them in memory.
-        plugins: Files with methods from outside the package.
-        allow_missing: Go on without the cases whose files are missing.
-        tracking: Whether runs are tracked by Weights & Biases; `auto` where it has a key.
-        cards: Files of the cards that describe datasets.
-    """
-
-    store: Path
-    roots: Mapping[str, Path]
-    cache: Path | None = None
-    plugins: tuple[Path, ...] = ()
-    allow_missing: bool = False
-    tracking: Literal["wandb", "none", "auto"] = "none"
-    cards: tuple[Path, ...] = ()
-
-    def dataset(self, cell: Cell) -> type[LandmarkDataModule]:
-        """Return the class of a cell's dataset.
-
-        Raises:
-            ValueError: There is no such dataset, or its card is wrong.
-        """
-        for path in self.cards:
-            datamodules.add_card(path)
-        known = datamodules.discover()
-        return known[choose(cell.dataset, known, "dataset")]
-
-    def datamodule(self, cell: Cell) -> LandmarkDataModule:
-        """Return a cell's data, its films shared with all cells of this process.
-
-        Raises:
-            ValueError: There is no such dataset, or it is not what it should be.
-        """
-        kind = self.dataset(cell)
-        data = kind(self.roots[cell.dataset], cell.protocol, cell.split, allow_missing=self.allow_missing)
-        own = self.cache and self.cache / f"private-{cell.dataset}"  # so that it can be deleted alone
-        data.films = _films(own if kind.private else self.cache)
-        return data
 
 
 def run_cell(cell: Cell, context: Context, report: Report = lambda progress: None) -> RunRecord:
@@ -109,12 +56,17 @@ def run_cell(cell: Cell, context: Context, report: Report = lambda progress: Non
     Raises:
         DataError: The data cannot be read; there is no place in the store for a run without data.
     """
-    started = _now()
+    started = utc_now()
     seed_everything(cell.seed, workers=True, verbose=False)  # before anything is constructed
     report(Progress("reading data"))
     data = context.datamodule(cell)
-    record = RunRecord("failed", cell, data.fingerprint, started, started, versions=measure.versions())
-    record = replace(record, content=data.content, commit=measure.commit(), device=measure.device_name())
+    record = replace(
+        RunRecord.failed(Job(cell, data.fingerprint), started),
+        content=data.content,
+        versions=measure.versions(),
+        commit=measure.commit(),
+        device=measure.device_name(),
+    )
     try:
         with quiet():
             record = _run(record, data, context, report)
@@ -124,21 +76,21 @@ def run_cell(cell: Cell, context: Context, report: Report = lambda progress: Non
         record = replace(record, reason=data.redact(_sentence(error)), traceback=told)
         if not isinstance(error, MACHINES_FAULT):
             shutil.rmtree(RunStore(context.store).path(cell, record.fingerprint) / CHECKPOINTS, ignore_errors=True)
-    return RunStore(context.store).write(replace(record, finished=_now()))
+    return RunStore(context.store).write(replace(record, finished=utc_now()))
 
 
 def _run(record: RunRecord, data: LandmarkDataModule, context: Context, report: Report) -> RunRecord:
     cell = record.cell
-    kind = methods.discover(context.plugins)[cell.method]
-    if reason := kind.unsupported(data.schema):
+    method_class = methods.discover(context.plugins)[cell.method]
+    if reason := method_class.unsupported(data.schema):
         return replace(record, status="unsupported", reason=reason)
     folder = RunStore(context.store).path(cell, record.fingerprint).resolve()
     if not is_wanted(context.tracking):
-        return Run(record, kind, data, folder, report).finish()
+        return Run(record, method_class, data, folder, report).finish()
     key, group = str(cell.path(record.fingerprint)), f"{cell.dataset}/{cell.protocol}"
     with Tracker(context.store, key, group, cell.method, cell.as_json(), private=data.private) as tracker:
-        record = Run(record, kind, data, folder, report, [tracker.callback]).finish()
-        tracker.summarize(score_run(folder))
+        record = Run(record, method_class, data, folder, report, [tracker.callback]).finish()
+        tracker.summarize(score_run(folder, context.datasets))
     return record
 
 
@@ -147,7 +99,7 @@ class Run:
 
     Args:
         record: What is known before the run.
-        kind: The method's class.
+        method_class: The method's class.
         data: The datamodule.
         folder: The run's folder.
         report: Told what happens.
@@ -157,7 +109,7 @@ class Run:
     def __init__(
         self,
         record: RunRecord,
-        kind: type[Method],
+        method_class: type[Method],
         data: LandmarkDataModule,
         folder: Path,
         report: Report,
@@ -166,7 +118,7 @@ class Run:
         self.record, self.data, self.folder, self.report = record, data, folder, report
         self.cell, self.budget = record.cell, record.cell.budget
         self.checkpoints = folder / CHECKPOINTS
-        self.method = kind(data.schema, **dict(self.cell.hparams))
+        self.method = method_class(data.schema, **dict(self.cell.hparams))
         data.configure(self.method.input_spec, self.method.batch_size, self.budget.workers, self.budget.train_cases)
         self.stages = [Stage(s.name, self.budget.epochs or s.epochs) for s in self.method.stages]
         epochs = sum(stage.epochs for stage in self.stages)
@@ -185,7 +137,7 @@ class Run:
         seconds["fit"] = self.history.seconds
         checkpoint = self._choose()
         self.report(Progress("predicting", self.history.epochs, self.history.epochs))
-        trainer = self._trainer([collector := Collector(self.data)])
+        trainer = make_trainer(self.folder, self.precision, [collector := Collector(self.data)])
         start = time.perf_counter()
         trainer.predict(self.method, datamodule=self.data, return_predictions=False)
         seconds["predict"] = time.perf_counter() - start
@@ -220,7 +172,7 @@ class Run:
         choose = index == len(self.stages) - 1 and bool(self.data.split.val)
         savers = checkpoints(self.checkpoints, index, choose=choose)
         callbacks = [self.history, EpochSeed(self.cell.seed), *self.extra, *savers]
-        trainer = self._trainer(callbacks, max_epochs=self.stages[index].epochs)
+        trainer = make_trainer(self.folder, self.precision, callbacks, max_epochs=self.stages[index].epochs)
         last = self._stage_file(index)
         trainer.fit(self.method, datamodule=self.data, ckpt_path=last if last.is_file() else None, weights_only=True)
 
@@ -244,7 +196,9 @@ class Run:
     def _predict_validation(self) -> None:
         """Predict the cases that validate too: regions with guaranteed coverage are fitted on them."""
         if cases := self.data.split.val:
-            trainer = self._trainer([collector := Collector(self.data, {"validation": cases})])
+            trainer = make_trainer(
+                self.folder, self.precision, [collector := Collector(self.data, {"validation": cases})]
+            )
             trainer.predict(self.method, dataloaders=self.data.val_dataloader(), return_predictions=False)
             collector.write(self.folder, self.cell, VALIDATION)
 
@@ -280,48 +234,7 @@ class Run:
     def _stage_file(self, index: int) -> Path:
         return self.checkpoints / f"stage{index}.ckpt"
 
-    def _trainer(self, callbacks: list[Callback], max_epochs: int | None = None) -> Trainer:
-        return Trainer(
-            accelerator="auto",
-            devices=1,
-            precision=self.precision,  # type: ignore[arg-type]  # Lightning names a wrong one
-            max_epochs=max_epochs,
-            callbacks=callbacks,
-            default_root_dir=self.folder,
-            logger=False,
-            num_sanity_val_steps=0,
-            enable_checkpointing=max_epochs is not None,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-
-
-@cache
-def _films(folder: Path | None) -> FilmCache:
-    """Films are hashed and decoded once per process, not once per cell."""
-    return FilmCache(folder)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Lightning's advice to itself: what it says of a run is decided by the benchmark."""
-    talkers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [talker.level for talker in talkers]
-    for talker in talkers:
-        talker.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"lightning\..*")
-        try:
-            yield
-        finally:
-            for talker, level in zip(talkers, levels, strict=True):
-                talker.setLevel(level)
-
 
 def _sentence(error: Exception) -> str:
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

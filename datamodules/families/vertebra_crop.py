@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from datamodules.base import Case, DataError, Inventory, LandmarkDataModule, LandmarkSchema, Protocol
+from datamodules.components.badges import ORACLE_CROP
 from datamodules.components.images.image_io import film_sizes
 from datamodules.components.labels.point_table import TABLE, PointRow, outside, read_point_table
 from datamodules.components.protocols import Split, grouped_folds, hold_out
@@ -27,7 +28,7 @@ _COLUMNS = ("image", "patient", "level", "spacing-x", "spacing-y")
 def crop_protocol(levels: tuple[str, ...], source: str) -> tuple[Protocol, ...]:
     """Return the protocols of a set of crops, with the badge that says what a crop tells a method."""
     text = f"Crops of {levels[0]} to {levels[-1]}, whole patients at a time, "
-    badge = ("oracle crop",)
+    badge = (ORACLE_CROP,)
     return (
         Protocol("patients", f"{text}in the shares of {source}.", unit="mm", caveats=badge),
         Protocol("5-fold", f"{text}in five folds.", FOLDS, unit="mm", caveats=badge),

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import rankdata, studentized_range
 
-from benchmark.badges import PHANTOM
+from datamodules.components.badges import PHANTOM
 from leaderboards.boards.board import Board, Row
 from leaderboards.boards.statistics import ALPHA, Friedman, friedman
 

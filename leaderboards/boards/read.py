@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.badges import PHANTOM
 from benchmark.cell import Cell
 from benchmark.store import FACTS, SCORE_TABLE, RunRecord, RunStore
+from datamodules.components.badges import PHANTOM
 from leaderboards.boards.badges import gap_notes, reader_note, run_badges
 from leaderboards.boards.board import BETTER, Board, Row, Score, ScoreColumn, Status, mark_against_floor, rank_rows
 from leaderboards.boards.case_scores import CaseScores

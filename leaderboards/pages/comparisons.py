@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from benchmark.badges import PRIVATE
 from benchmark.scoring.bootstrap import RESAMPLES
+from datamodules.components.badges import PRIVATE
 from leaderboards.boards.board import Board, ScoreColumn
 from leaderboards.boards.numbers import file_stem, p_text, signed
 from leaderboards.boards.statistics import ALPHA, FEWEST, Comparison, Difference

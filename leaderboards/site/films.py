@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from benchmark.badges import PHANTOM
 from benchmark.predictions import Predictions
-from benchmark.thumbnails import Film, Place, thumbnail_size
+from benchmark.thumbnails import DatasetRequest, FilmRequest, thumbnail_size
+from datamodules.components.badges import PHANTOM
 from leaderboards.boards.board import Board, Row
 from leaderboards.boards.numbers import number
 from leaderboards.site.figures import Series
@@ -27,7 +27,7 @@ ENOUGH: Final = 5
 """Validation films below which no threshold of certainty is fitted."""
 
 
-Draw = Callable[[Place, Sequence[Film]], Mapping[str, Path]]
+Draw = Callable[[DatasetRequest, Sequence[FilmRequest]], Mapping[str, Path]]
 """Gives the thumbnails, JPEG files, of the films that may be shown, by case."""
 
 
@@ -77,10 +77,10 @@ class Gallery(NamedTuple):
     regions: bool
 
 
-def place_of(board: Board) -> Place:
+def place_of(board: Board) -> DatasetRequest:
     """Return where the films of a board are to be looked for."""
     phantom = any(PHANTOM in run.badges for row in board.rows for run in row.runs)
-    return Place(board.dataset, board.protocol, board.content, phantom)
+    return DatasetRequest(board.dataset, board.protocol, board.content, phantom)
 
 
 def extremes(series: Series) -> dict[str, int]:
@@ -94,19 +94,21 @@ def extremes(series: Series) -> dict[str, int]:
     return {which: case for which, case in chosen.items() if which == "median" or len(order) > 2}
 
 
-def film_of(predicted: Predictions, case: int) -> Film:
+def film_of(predicted: Predictions, case: int) -> FilmRequest:
     """Return what the gallery asks for."""
     height, width = predicted.size[case]
-    return Film(predicted.cases[case], predicted.truth[case], (int(height), int(width)))
+    return FilmRequest(predicted.cases[case], predicted.truth[case], (int(height), int(width)))
 
 
-def image_name(place: Place, case: str) -> str:
+def image_name(place: DatasetRequest, case: str) -> str:
     """Return a thumbnail's path in the site: a hash, since case ids may hold any character."""
     digest = hashlib.sha256(f"{place.content}/{case}".encode()).hexdigest()[:12]
-    return f"films/{place.dataset}/{digest}.jpg"
+    return f"films/{place.name}/{digest}.jpg"
 
 
-def gallery(place: Place, series: Series, unit: str, images: Mapping[str, Path], limits: Thresholds | None) -> Gallery:
+def gallery(
+    place: DatasetRequest, series: Series, unit: str, images: Mapping[str, Path], limits: Thresholds | None
+) -> Gallery:
     """Draw a row's best, median and worst case as far as their films are there."""
     cases = {which: i for which, i in extremes(series).items() if series.predicted.cases[i] in images}
     overlays = tuple(_overlay(place, series, unit, which, case, limits) for which, case in cases.items())
@@ -126,7 +128,9 @@ def certainty_limits(validation: Predictions | None, unit: str) -> Thresholds | 
     return fit_thresholds(sigma, errors) if (np.isfinite(sigma) & np.isfinite(errors)).any() else None
 
 
-def _overlay(place: Place, series: Series, unit: str, which: str, case: int, limits: Thresholds | None) -> Overlay:
+def _overlay(
+    place: DatasetRequest, series: Series, unit: str, which: str, case: int, limits: Thresholds | None
+) -> Overlay:
     predicted, errors = series.predicted, series.errors[case]
     height, width = (int(side) for side in predicted.size[case])
     small = thumbnail_size((height, width))

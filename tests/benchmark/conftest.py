@@ -7,9 +7,8 @@ import pytest
 
 import datamodules
 import methods
-from benchmark.cell import Budget, Cell
+from benchmark.cell import Budget, Cell, Context
 from benchmark.lookup import effective_hparams, find_variant
-from benchmark.training.run_cell import Context
 
 PLUGINS = tuple(sorted((Path(__file__).parent / "plugins").glob("*.py")))
 

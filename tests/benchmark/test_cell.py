@@ -11,11 +11,11 @@ from lightning import seed_everything
 
 import datamodules
 import methods
-from benchmark.cell import Budget, Cell
+from benchmark.cell import Budget, Cell, Context
 from benchmark.predictions import PREDICTIONS, VALIDATION, read_table
 from benchmark.store import HISTORY, RunRecord, RunStore
 from benchmark.training.progress import Progress
-from benchmark.training.run_cell import BEST, Context, run_cell
+from benchmark.training.run_cell import BEST, run_cell
 
 MakeCell = Callable[..., Cell]
 ONE_EPOCH = Budget("test", epochs=1)

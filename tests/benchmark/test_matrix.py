@@ -7,12 +7,13 @@ import methods
 from benchmark.cell import Budget, Cell
 from benchmark.lookup import choose, effective_hparams, find_variant
 from benchmark.matrix import FOLDER, Matrix
+from datamodules import DatasetRegistry
 
 
 def cells(text: str, folder: Path) -> list[Cell]:
     path = folder / "matrix.yaml"
     path.write_text(text)
-    return Matrix.load(path).cells(methods.discover(), datamodules.discover())
+    return Matrix.load(path, DatasetRegistry()).cells(methods.discover(), datamodules.discover())
 
 
 def test_a_matrix_spans_methods_splits_and_seeds(tmp_path: Path) -> None:
@@ -38,7 +39,7 @@ def test_epochs_of_the_command_line_count_for_every_cell(tmp_path: Path) -> None
         overrides: [{methods: [res50], budget: {epochs: 40, precision: auto}}]
         """
     )
-    found = Matrix.load(path).narrow(epochs=2).cells(methods.discover(), datamodules.discover())
+    found = Matrix.load(path, DatasetRegistry()).narrow(epochs=2).cells(methods.discover(), datamodules.discover())
     assert {c.budget.epochs for c in found} == {2}
     assert {c.budget.label for c in found if c.variant == "posenet"} == {"2 epochs (2 epochs/stage, 9 training films)"}
     assert {c.budget.precision for c in found if c.variant == "res50"} == {"auto"}
@@ -82,7 +83,7 @@ def test_smoke_uses_the_methods_own_small_hyper_parameters(tmp_path: Path) -> No
 def test_the_command_line_replaces_what_it_names(tmp_path: Path) -> None:
     path = tmp_path / "matrix.yaml"
     path.write_text("{methods: [{name: posenet, hparams: {lr: 0.5}}, mnv2], datasets: [aasce]}")
-    matrix = Matrix.load(path).narrow(["posenet", "res50"], ["isbi2015"], [3], epochs=7)
+    matrix = Matrix.load(path, DatasetRegistry()).narrow(["posenet", "res50"], ["isbi2015"], [3], epochs=7)
     found = matrix.cells(methods.discover(), datamodules.discover())
     assert [(c.variant, c.dataset, c.seed, c.budget.epochs) for c in found] == [
         ("posenet", "isbi2015", 3, 7),
@@ -93,7 +94,7 @@ def test_the_command_line_replaces_what_it_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yaml")))
 def test_our_own_matrices_name_what_exists(name: str) -> None:
-    assert Matrix.load(name).cells(methods.discover(), datamodules.discover())
+    assert Matrix.load(name, DatasetRegistry()).cells(methods.discover(), datamodules.discover())
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(text: str, sentence: str, 
 
 def test_an_unknown_matrix_is_answered_with_the_nearest() -> None:
     with pytest.raises(ValueError, match="no matrix file 'quik'; did you mean 'quick'"):
-        Matrix.load("quik")
+        Matrix.load("quik", DatasetRegistry())
 
 
 def test_names_are_found_whatever_their_dashes() -> None:

@@ -13,7 +13,7 @@ import datamodules
 from benchmark.predictions import VALIDATION
 from benchmark.scoring.score import score
 from benchmark.store import HISTORY, RunRecord
-from benchmark.thumbnails import Film, Place, thumbnail_size
+from benchmark.thumbnails import DatasetRequest, FilmRequest, thumbnail_size
 from datamodules.base import LandmarkSchema
 from leaderboards.boards.reported import Reported
 from leaderboards.site.build import build_site
@@ -51,13 +51,13 @@ class Drawn:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.asked: list[Place] = []
+        self.asked: list[DatasetRequest] = []
 
-    def __call__(self, place: Place, films: Sequence[Film]) -> Mapping[str, Path]:
+    def __call__(self, place: DatasetRequest, films: Sequence[FilmRequest]) -> Mapping[str, Path]:
         self.asked.append(place)
         return {film.case: self.film(film) for film in films}
 
-    def film(self, film: Film) -> Path:
+    def film(self, film: FilmRequest) -> Path:
         path = self.folder / f"{film.case}.jpg"
         cv2.imwrite(str(path), np.full(thumbnail_size(film.size), 90, np.uint8))
         return path

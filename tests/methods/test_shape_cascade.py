@@ -15,9 +15,9 @@ from lightning import Trainer, seed_everything
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from benchmark.cell import Budget, Cell
+from benchmark.cell import Budget, Cell, Context
 from benchmark.training.progress import Progress
-from benchmark.training.run_cell import Context, run_cell
+from benchmark.training.run_cell import run_cell
 from datamodules.aasce import AASCE
 from datamodules.base import LandmarkSchema, Sample
 from datamodules.components.samples import collate

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-import datamodules
 import methods
-from benchmark.cell import Cell
+from benchmark.cell import Cell, Context
 from benchmark.cli.main import main
 from benchmark.engines.local import LocalEngine
 from benchmark.matrix import Matrix
 from benchmark.store import RunRecord, RunStore
-from benchmark.training.run_cell import Context, run_cell
+from benchmark.training.run_cell import run_cell
+from datamodules import DatasetRegistry
 from datamodules.phantom.card_formats import write_private
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_cards: None) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a set in `cards/knee`, its card called knee, and cells that run in this process."""
 
     def run(self: LocalEngine, jobs: list, context: Context, watch: Callable) -> Iterator[RunRecord]:
@@ -34,7 +34,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_cards: None) -> Pat
 
 
 def cells(matrix: Path) -> list[Cell]:
-    return Matrix.load(matrix).cells(methods.discover(), datamodules.discover())
+    datasets = DatasetRegistry()
+    return Matrix.load(matrix, datasets).cells(methods.discover(), datasets)
 
 
 def test_a_matrix_names_cards_relative_to_itself_or_to_the_working_folder(here: Path) -> None:
@@ -52,7 +53,7 @@ def test_a_matrix_names_cards_relative_to_itself_or_to_the_working_folder(here: 
 
 
 def test_a_card_runs_resumes_and_has_a_leaderboard_that_can_be_rebuilt_without_it(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = ["run", "--datasets", "cards/knee/knee.yaml", "--methods", "mean_shape"]
     assert main(line) == 0
@@ -60,7 +61,6 @@ def test_a_card_runs_resumes_and_has_a_leaderboard_that_can_be_rebuilt_without_i
     assert main(line) == 0
     assert "1 cells, 1 finished before" in capsys.readouterr().out
     page = (here / "runs" / "leaderboards" / "knee-split.md").read_text()
-    monkeypatch.setattr(datamodules, "_CARDS", {})
     (here / "runs" / ".scores.json").unlink()
     assert main(["leaderboard"]) == 0
     assert (here / "runs" / "leaderboards" / "knee-split.md").read_text() == page

@@ -11,11 +11,11 @@ import pytest
 
 import datamodules
 import methods
-from benchmark.cell import Budget, Cell
+from benchmark.cell import Budget, Cell, Context
 from benchmark.cli.main import main
 from benchmark.engines.local import LocalEngine
 from benchmark.store import RunRecord, RunStore
-from benchmark.training.run_cell import Context, run_cell
+from benchmark.training.run_cell import run_cell
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 

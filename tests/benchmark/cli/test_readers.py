@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.reader_runs import write_readers
+from benchmark.scoring.readers import write_readers
 from benchmark.scoring.score import score
 from benchmark.store import RUN, RunStore
 from datamodules.hand import Hand

@@ -10,12 +10,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmark.cell import Budget, Cell
-from benchmark.engines.local import Job, LocalEngine, Slot, local_slots
+from benchmark.cell import Budget, Cell, Context, Job
+from benchmark.engines.local import LocalEngine, Slot, local_slots
 from benchmark.predictions import PREDICTIONS, read_table
 from benchmark.store import HISTORY, LOG, RunRecord, RunStore
 from benchmark.training.progress import Progress
-from benchmark.training.run_cell import Context, run_cell
+from benchmark.training.run_cell import run_cell
 
 MakeCell = Callable[..., Cell]
 ONE_SLOT = [Slot(None, 1)]

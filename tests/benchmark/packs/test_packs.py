@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 import datamodules
 import methods
-from benchmark.cell import Budget, Cell
+from benchmark.cell import Budget, Cell, Context
 from benchmark.cli.main import main
 from benchmark.lookup import effective_hparams, find_variant
 from benchmark.packs import pack as packs
@@ -24,8 +24,9 @@ from benchmark.packs.verify import verify
 from benchmark.predictions import ANSWER, KEY, LABELS, PREDICTIONS
 from benchmark.scoring.score import score, score_run
 from benchmark.store import HISTORY, RUN, RunRecord, RunStore
-from benchmark.training.run_cell import Context, run_cell
-from datamodules.private import BADGE
+from benchmark.training.run_cell import run_cell
+from datamodules import DatasetRegistry
+from datamodules.components.badges import PRIVATE
 
 STEADY = Path(__file__).parents[1] / "plugins" / "steady.py"
 Files = dict[str, bytes]
@@ -125,7 +126,7 @@ def test_an_honest_pack_is_verified_from_the_data_and_from_a_trusted_store(
     path = tmp_path / "pack.zip"
     path.write_bytes(pack_run(folder_of(store, variant)))
     for found in (verify(path, phantoms, plugins=[STEADY]), verify(path, store=store, plugins=[STEADY])):
-        assert found.scores == nested_scores(score_run(folder_of(store, variant)))
+        assert found.scores == nested_scores(score_run(folder_of(store, variant), DatasetRegistry()))
         assert found.claimed == len(found.scores["test"]) > 10
         assert found.cases == {"test": len(pd.read_parquet(folder_of(store) / PREDICTIONS)["case"].unique())}
 
@@ -366,7 +367,7 @@ def test_without_truth_or_method_a_pack_cannot_be_verified(packed: Path, phantom
     ("changes", "found"),
     [
         ({"status": "failed", "reason": "it broke"}, r"is failed \(it broke\)"),
-        ({"badges": (BADGE,)}, "private data"),
+        ({"badges": (PRIVATE,)}, "private data"),
         ({"human": True}, "a reader's points are labels"),
         ({"commit": "1a2b-dirty"}, "--allow-dirty"),
         ({"commit": ""}, "no git"),

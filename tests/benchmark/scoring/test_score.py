@@ -16,6 +16,7 @@ from benchmark.scoring.bootstrap import RESAMPLES, SEED
 from benchmark.scoring.resampling import interval, patients_of
 from benchmark.scoring.score import anatomy_of, applicable, score, score_run
 from benchmark.store import SCORES
+from datamodules import DatasetRegistry
 from metrics.base import Anatomy
 from metrics.radial_error import RadialError
 from tests.stored_runs import Skull, predictions, skull, write_run
@@ -252,7 +253,7 @@ def test_case_scores_stand_beside_each_run(skull: type[Skull], tmp_path: Path) -
 def test_one_run_scores_as_it_does_in_the_table(skull: type[Skull], tmp_path: Path) -> None:
     record = write_run(tmp_path, predictions(errors(6)))
     frame = scored(tmp_path)
-    values = score_run(record.folder)
+    values = score_run(record.folder, DatasetRegistry())
     table = frame[frame["column"].notna()]
     assert values == pytest.approx(dict(zip("test/" + table["column"], table["value"], strict=True)), rel=1e-6)
 
@@ -321,7 +322,7 @@ def test_only_a_run_with_a_covariance_has_columns_about_it(skull: type[Skull], t
     inside = 100 * (errors(5) ** 2 / 4 <= -2 * np.log(0.1)).mean()  # errors go along x, of variance 4
     assert value(frame, "coverage_90")["value"] == pytest.approx(inside)
     assert value(frame, "coverage_90")["low"] <= inside <= value(frame, "coverage_90")["high"]
-    assert score_run(record.folder)["test/coverage_90"] == pytest.approx(inside)
+    assert score_run(record.folder, DatasetRegistry())["test/coverage_90"] == pytest.approx(inside)
     assert "nll" in set(pd.read_parquet(record.folder / SCORES)["column"])
 
 
@@ -331,7 +332,7 @@ def test_predictions_without_columns_for_a_covariance_are_read(skull: type[Skull
 
 
 def test_the_columns_that_not_every_run_has_come_last(skull: type[Skull], tmp_path: Path) -> None:
-    assert list(applicable(anatomy_of("skull", "official")))[-4:] == [*sorted(OF_A_COVARIANCE), "conformal"]
+    assert list(applicable(anatomy_of(skull, "official")))[-4:] == [*sorted(OF_A_COVARIANCE), "conformal"]
 
 
 def test_conformal_regions_are_fitted_on_the_validation_cases_of_each_fold(skull: type[Skull], tmp_path: Path) -> None:
@@ -367,8 +368,8 @@ def test_an_empty_store_is_an_error_that_says_what_to_do(tmp_path: Path) -> None
 
 def test_an_unknown_dataset_is_named(skull: type[Skull]) -> None:
     with pytest.raises(ValueError, match="'wrist' of a stored run is not among skull"):
-        anatomy_of("wrist", "official")
+        DatasetRegistry().find("wrist")
 
 
 def test_the_first_metric_ranks(skull: type[Skull]) -> None:
-    assert list(applicable(anatomy_of("skull", "official")))[:2] == ["radial_error", "sdr"]
+    assert list(applicable(anatomy_of(skull, "official")))[:2] == ["radial_error", "sdr"]

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmark.cell import Cell
+from benchmark.cell import Cell, Context
 from benchmark.cli.main import main
 from benchmark.predictions import PREDICTIONS
 from benchmark.store import RunRecord, RunStore
 from benchmark.stress import predict as stressed
 from benchmark.stress.predict import Part, Plan, stress_run
 from benchmark.stress.score import score_stress
-from benchmark.training.run_cell import Context, run_cell
+from benchmark.training.run_cell import run_cell
 from datamodules.components.images.corruptions import CORRUPTIONS, SEVERITIES
 
 from ..conftest import PLUGINS

@@ -7,13 +7,13 @@ from rich.console import Console
 
 from benchmark.cell import Cell
 from benchmark.store import RunRecord
-from benchmark.training.progress import Board, Progress, Row, duration
+from benchmark.training.progress import CellState, LiveTable, Progress, duration
 
 
-def board(*, terminal: bool, cells: int = 3) -> tuple[Board, list[Cell]]:
+def board(*, terminal: bool, cells: int = 3) -> tuple[LiveTable, list[Cell]]:
     console = Console(width=120, height=20, force_terminal=terminal, record=True, file=io.StringIO())
     named = [Cell("hand", "3-fold", "fold1", "unet", "unet", seed) for seed in range(cells)]
-    return Board(named, 1, console), named
+    return LiveTable(named, 1, console), named
 
 
 def test_the_live_table_shows_where_every_cell_stands() -> None:
@@ -71,7 +71,7 @@ def test_plain_lines_say_how_every_cell_ended() -> None:
 
 
 def test_rows_keep_what_a_message_does_not_mention() -> None:
-    row = Row(Cell("hand", "3-fold", "fold1", "unet", "unet"))
+    row = CellState(Cell("hand", "3-fold", "fold1", "unet", "unet"))
     row.advance(Progress("training", 2, 5, 1.0, 3.0))
     row.advance(Progress("predicting"))
     assert (row.epoch, row.epochs, row.loss, row.error) == (2, 5, 1.0, 3.0)

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-import datamodules
+from datamodules import DatasetRegistry, discover
 from datamodules.audit.check import check
 from datamodules.components.cards.card import Card, SplitRule
 from datamodules.components.cards.new_card import write_card
@@ -21,7 +21,7 @@ from datamodules.components.cards.splits import SplitMember, deal, split_members
 from datamodules.components.errors import DataError
 from datamodules.phantom import card_formats
 from datamodules.phantom.card_formats import NAMES, Labelled
-from datamodules.private import Private, dataset_of, recall, remember
+from datamodules.private import Private, dataset_of, read_description, write_description
 
 SIZE = (60, 50)
 WRITERS = {
@@ -248,8 +248,8 @@ def test_a_cards_dataset_travels_to_loader_processes(make: Make) -> None:
 
 def test_what_a_store_remembers_scores_like_the_card_and_holds_nothing_private(make: Make, tmp_path: Path) -> None:
     kind = type(make(private=True, title="Smith", groups={"Smith": list(NAMES[:4])}))
-    remember(kind, tmp_path / "store" / "set.json")
-    again = recall(tmp_path / "store" / "set.json")
+    write_description(kind, tmp_path / "store" / "set.json")
+    again = read_description(tmp_path / "store" / "set.json")
     assert (again.schema, again.protocols, again.radii) == (kind.schema, kind.protocols, kind.radii)
     assert again.private
     assert not any(word in (tmp_path / "store" / "set.json").read_text() for word in ("Smith", "upper", str(tmp_path)))
@@ -270,16 +270,27 @@ def test_a_change_of_the_cards_schema_changes_the_fingerprint(make: Make, tmp_pa
     assert dataset_of(Card.load(tmp_path / "card.yaml"))(tmp_path).fingerprint != before
 
 
-def test_a_card_is_discovered_once_read_and_may_not_take_a_datasets_name(
-    make: Make, tmp_path: Path, no_cards: None
-) -> None:
+def test_a_card_is_registered_once_read_and_may_not_take_a_datasets_name(make: Make, tmp_path: Path) -> None:
     make()
-    card = tmp_path / "card.yaml"
-    assert datamodules.add_card(card) == datamodules.add_card(card) == "set"
-    assert datamodules.discover()["set"].home == tmp_path.resolve()
+    card, datasets = tmp_path / "card.yaml", DatasetRegistry()
+    assert datasets.add_card(card) == datasets.add_card(card) == datasets.name_of(str(card)) == "set"
+    assert datasets["set"].home == tmp_path.resolve()
+    assert list(datasets) == [*discover(), "set"]
     card.with_name("other.yaml").write_text(card.read_text().replace("name: set", "name: hand"))
     with pytest.raises(DataError, match="called hand, as another dataset is"):
-        datamodules.add_card(tmp_path / "other.yaml")
+        datasets.add_card(tmp_path / "other.yaml")
+
+
+def test_a_registry_travels_with_its_cards_and_a_card_goes_before_a_stores_description(
+    make: Make, tmp_path: Path
+) -> None:
+    write_description(type(make()), tmp_path / "store" / "set.json")
+    described = pickle.loads(pickle.dumps(DatasetRegistry(descriptions=tmp_path / "store")))
+    assert described.find("set").home is None
+    datasets = pickle.loads(pickle.dumps(DatasetRegistry([tmp_path / "card.yaml"], tmp_path / "store")))
+    assert datasets.find("set").home == tmp_path.resolve()
+    with pytest.raises(ValueError, match="'gone' of a stored run is not among"):
+        datasets.find("gone")
 
 
 def test_the_card_in_the_documentation_describes_a_chest_set(tmp_path: Path) -> None:

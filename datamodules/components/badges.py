@@ -1,4 +1,4 @@
-"""Badges that runs carry and other code acts on; `datamodules` spells those that it gives itself."""
+"""Badges that runs carry and other code acts on."""
 
 from __future__ import annotations
 

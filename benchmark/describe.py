@@ -1,4 +1,4 @@
-"""What there is to choose from, and what a method weighs: facts for tables and for other programs."""
+"""What a method weighs: parameters, operations and input size at a number of landmarks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 import datamodules
-import metrics
 from benchmark.lookup import effective_hparams, find_variant
 from benchmark.training.measure import count_flops
 from datamodules.base import LandmarkSchema, Sample
@@ -19,14 +18,14 @@ PREPARATION_FILMS = 32
 
 
 def describe_method(
-    name: str, points: int, methods: Mapping[str, type[Method]], schema: LandmarkSchema | None = None
+    name: str, points: int, known: Mapping[str, type[Method]], schema: LandmarkSchema | None = None
 ) -> dict[str, Any]:
     """Describe a method or a variant at a number of landmarks.
 
     Args:
         name: Of a method or a variant.
         points: Number of landmarks.
-        methods: Every known method.
+        known: Every method by name.
         schema: The landmarks, instead of any so many.
 
     Returns:
@@ -36,15 +35,15 @@ def describe_method(
     Raises:
         ValueError: There is no such method, or it cannot have so many landmarks.
     """
-    variant = find_variant(name, methods)
+    variant = find_variant(name, known)
     hparams = dict(effective_hparams(variant, {}))
-    method = variant.kind(_schema(variant.kind, points) if schema is None else schema, **hparams)
-    spec, paper = method.input_spec, variant.kind.paper
+    method = variant.method_class(_schema(variant.method_class, points) if schema is None else schema, **hparams)
+    spec, paper = method.input_spec, variant.method_class.paper
     return {
         "name": variant.name,
         "method": variant.method,
         "hparams": hparams,
-        "variants": {key: dict(value) for key, value in variant.kind.variants.items()},
+        "variants": {key: dict(value) for key, value in variant.method_class.variants.items()},
         "points": len(method.schema),
         "parameters": method.parameter_counts(),
         "flops": _flops(method),
@@ -54,36 +53,7 @@ def describe_method(
     }
 
 
-def list_methods(methods: Mapping[str, type[Method]]) -> list[dict[str, Any]]:
-    """Return every method with its variants and paper."""
-    return [
-        {"name": name, "variants": list(kind.variants), "paper": kind.paper.title, "year": kind.paper.year or ""}
-        for name, kind in methods.items()
-    ]
-
-
-def list_datasets() -> list[dict[str, Any]]:
-    """Return every dataset with its protocols and what it is."""
-    return [
-        {
-            "name": name,
-            "landmarks": len(kind.schema),
-            "protocols": [protocol.name for protocol in kind.protocols],
-            "title": kind.title,
-        }
-        for name, kind in datamodules.discover().items()
-    ]
-
-
-def list_metrics() -> list[dict[str, Any]]:
-    """Return every metric with what a dataset needs for it."""
-    return [
-        {"name": name, "requires": sorted(kind.requires), "title": kind.title}
-        for name, kind in metrics.discover().items()
-    ]
-
-
-def _schema(kind: type[Method], points: int) -> LandmarkSchema:
+def _schema(method_class: type[Method], points: int) -> LandmarkSchema:
     """Return a schema of so many landmarks that the method takes: a dataset's own, plain points, or vertebrae.
 
     Raises:
@@ -97,7 +67,7 @@ def _schema(kind: type[Method], points: int) -> LandmarkSchema:
     vertebrae = LandmarkSchema(names, {f"v{i // 4}": names[i : i + 4] for i in range(0, points - points % 4, 4)})
     reasons = []
     for schema in (*own, plain, vertebrae):
-        reason = kind.unsupported(schema)
+        reason = method_class.unsupported(schema)
         if reason is None:
             return schema
         reasons.append(reason)

@@ -1,10 +1,56 @@
-"""The commands below `osteomark leaderboard`: packs of runs that someone else can verify."""
+"""The commands around a store's results: score, leaderboard with its packs, and site."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.cli.commands import console
+from benchmark.cli.console import console
+
+
+def score(*, store: Path = Path("runs"), plugin: Sequence[Path] = ()) -> int:
+    """Score every finished run from its stored predictions; new metrics are filled in for old runs.
+
+    Args:
+        store: Folder of the runs.
+        plugin: Python files with methods of your own.
+    """
+    from benchmark.scoring.score import score
+
+    console.print(f"scores: {score(store, plugin)}")
+    return 0
+
+
+def leaderboard(
+    *,
+    store: Path = Path("runs"),
+    out: Path | None = None,
+    plugin: Sequence[Path] = (),
+    predictions: bool = False,
+) -> int:
+    """Score the finished runs, write their leaderboards and show them.
+
+    Args:
+        store: Folder of the runs.
+        out: Folder for the leaderboards; `leaderboards` in the store if not given.
+        plugin: Python files with methods of your own.
+        predictions: Write the predicted points beside the tables, too, without the films' labels.
+    """
+    from benchmark.store import STRESS
+    from leaderboards.build import read_leaderboards, write_leaderboards
+    from leaderboards.publish import publish_predictions
+    from leaderboards.robustness.page import write_stress
+    from leaderboards.text.terminal import show
+
+    score(store=store, plugin=plugin)
+    folder = out or store / "leaderboards"
+    content = read_leaderboards(store)
+    show(content, write_leaderboards(content, folder))
+    if (store / STRESS).is_file():
+        write_stress(store, folder)
+    if predictions:
+        publish_predictions(store, folder / "predictions")
+    return 0
 
 
 def submit(run_dir: Path, *, out: Path | None = None, with_truth: bool = False, allow_dirty: bool = False) -> int:
@@ -40,8 +86,8 @@ def verify(
     *,
     data_root: Path | None = None,
     store: Path | None = None,
-    card: list[Path] = [],  # noqa: B006  # never changed
-    plugin: list[Path] = [],  # noqa: B006
+    card: Sequence[Path] = (),
+    plugin: Sequence[Path] = (),
 ) -> int:
     """Recompute every score of a pack from its predictions; the exit code is 2 where anything differs.
 
@@ -53,10 +99,8 @@ def verify(
         plugin: Python files with methods of your own.
     """
     from benchmark.packs.verify import UNPROVEN, verify
-    from datamodules import add_card
 
-    _ = [add_card(path) for path in card]
-    found = verify(pack, data_root, store, plugin)
+    found = verify(pack, data_root, store, plugin, card)
     for test_set, columns in found.scores.items():
         first = next((f"{name} {value:.6g}" for name, value in columns.items() if value is not None), "no score")
         console.print(f"{test_set}: {found.cases[test_set]} cases, {first}", markup=False)
@@ -66,4 +110,19 @@ def verify(
     for remark in (*found.remarks, UNPROVEN):
         console.print(remark, markup=False)
     console.print(f"{pack} is verified.", markup=False)
+    return 0
+
+
+def site(*, store: Path = Path("runs"), out: Path = Path("site"), data_root: Path | None = None) -> int:
+    """Write the leaderboards of a scored store as a static site that opens from its index.html.
+
+    Args:
+        store: Folder of the runs, gone over by `osteomark score`.
+        out: Folder for the site.
+        data_root: Folder with the datasets' folders: thumbnails of their films are shown. Without it only phantoms are.
+    """
+    from benchmark.thumbnails import Thumbnails
+    from leaderboards.site.build import build_site
+
+    console.print(f"site: {build_site(store, out, Thumbnails(store, data_root))[0]}")
     return 0

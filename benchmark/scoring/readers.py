@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from benchmark.badges import PHANTOM
 from benchmark.cell import Budget, Cell
 from benchmark.predictions import PREDICTIONS, case_rows, write_predictions
-from benchmark.store import RunRecord, RunStore
+from benchmark.store import RunRecord, RunStore, utc_now
 from datamodules.base import Case, DataError, LandmarkDataModule, Protocol
+from datamodules.components.badges import PHANTOM
 
 METHOD = "reader"
 BUDGET = Budget("human")
@@ -25,7 +24,7 @@ BUDGET = Budget("human")
 
 def write_readers(
     name: str,
-    kind: type[LandmarkDataModule],
+    dataset_class: type[LandmarkDataModule],
     root: Path,
     store: Path | str,
     protocols: Sequence[str] = (),
@@ -37,7 +36,7 @@ def write_readers(
 
     Args:
         name: Of the dataset.
-        kind: The dataset; its `readers` say who marked which truth.
+        dataset_class: Of the dataset; its `readers` say who marked which truth.
         root: Its folder.
         store: The run store's folder.
         protocols: Names of protocols; all if there is none.
@@ -50,31 +49,34 @@ def write_readers(
         ValueError: The dataset does not publish its readers apart, or a protocol is unknown.
         DataError: The folder is not complete, or a reader did not mark a point that the truth has.
     """
-    if not kind.readers:
+    if not dataset_class.readers:
         raise ValueError(f"{name} publishes no reader apart from the truth, so there is nothing to compare.")
-    chosen = [kind.find_protocol(protocol) for protocol in protocols] or kind.protocols
-    own = {reader: kind(root, _own(kind, reader), cache=cache).inventory.cases for reader in _readers(kind)}
+    chosen = [dataset_class.find_protocol(protocol) for protocol in protocols] or dataset_class.protocols
+    own = {
+        reader: dataset_class(root, _own(dataset_class, reader), cache=cache).inventory.cases
+        for reader in _readers(dataset_class)
+    }
     return [
-        _write(name, kind(root, protocol.name, split, cache=cache), reader, own[reader], RunStore(store))
+        _write(name, dataset_class(root, protocol.name, split, cache=cache), reader, own[reader], RunStore(store))
         for protocol in chosen
-        for reader in _compared(kind, protocol)
+        for reader in _compared(dataset_class, protocol)
         for split in protocol.splits
     ]
 
 
-def _readers(kind: type[LandmarkDataModule]) -> list[str]:
-    return list(dict.fromkeys(reader for behind in kind.readers.values() for reader in behind))
+def _readers(dataset_class: type[LandmarkDataModule]) -> list[str]:
+    return list(dict.fromkeys(reader for behind in dataset_class.readers.values() for reader in behind))
 
 
-def _compared(kind: type[LandmarkDataModule], protocol: Protocol) -> Iterator[str]:
+def _compared(dataset_class: type[LandmarkDataModule], protocol: Protocol) -> Iterator[str]:
     """Name the readers whose marks differ from a protocol's truth."""
-    behind = kind.readers.get(protocol.truth, ())
-    return (reader for reader in _readers(kind) if behind and behind != (reader,))
+    behind = dataset_class.readers.get(protocol.truth, ())
+    return (reader for reader in _readers(dataset_class) if behind and behind != (reader,))
 
 
-def _own(kind: type[LandmarkDataModule], reader: str) -> str:
+def _own(dataset_class: type[LandmarkDataModule], reader: str) -> str:
     """Return a protocol whose truth is a reader's own marks, through which the dataset reads them."""
-    return next(p.name for p in kind.protocols if kind.readers.get(p.truth) == (reader,))
+    return next(p.name for p in dataset_class.protocols if dataset_class.readers.get(p.truth) == (reader,))
 
 
 def _write(name: str, data: LandmarkDataModule, reader: str, marked: Mapping[str, Case], store: RunStore) -> RunRecord:
@@ -88,7 +90,7 @@ def _write(name: str, data: LandmarkDataModule, reader: str, marked: Mapping[str
             rows.append(case_rows(test_set, known[case], data.schema.names, marked[case].points))
     patients = data.first_films(case for cases in tests.values() for case in cases)
     write_predictions(store.path(cell, data.fingerprint) / PREDICTIONS, cell, rows, tests, patients)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    now = utc_now()
     record = RunRecord("done", cell, data.fingerprint, now, now, data.content, weights="", human=True)
     sets = {test_set: len(cases) for test_set, cases in tests.items()}
     badges = (*data.protocol.caveats, *((PHANTOM,) if data.is_phantom else ()))

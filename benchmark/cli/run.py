@@ -1,0 +1,71 @@
+"""The command `osteomark run`: train a matrix, then write its leaderboards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from benchmark.cli.console import INTERRUPTED, console
+from benchmark.cli.leaderboards import leaderboard
+
+
+def run(
+    *,
+    matrix: str = "quick",
+    data_root: Path | None = None,
+    store: Path = Path("runs"),
+    slots: int | None = None,
+    plugin: Sequence[Path] = (),
+    methods: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    card: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    epochs: int | None = None,
+    allow_missing: bool = False,
+    wandb: bool = False,
+    force: bool = False,
+) -> int:
+    """Train a matrix of methods and datasets; what is finished is not run again.
+
+    Args:
+        matrix: One of the package's matrices (quick, real-quick, smoke), or a YAML file.
+        data_root: Folder with the datasets' folders; without it phantoms are written and used.
+        store: Folder for the runs.
+        slots: Cells at a time; if not given, one per GPU, or up to four that share the cores.
+        plugin: Python files with methods of your own.
+        methods: Run these instead of the matrix' methods.
+        datasets: Run these instead of the matrix' datasets; names, or files of cards.
+        card: The same, for files of cards.
+        seeds: Run these instead of the matrix' seeds.
+        epochs: Train every stage so many epochs.
+        allow_missing: Go on without the cases whose files are missing or unreadable.
+        wandb: Track with Weights & Biases, offline without a key; with a key runs are tracked anyway.
+        force: Run finished cells again.
+    """
+    from benchmark import dataset_folders
+    from benchmark.cell import Context
+    from benchmark.engines.local import LocalEngine, local_slots
+    from benchmark.lookup import discover_methods
+    from benchmark.matrix import Matrix
+    from benchmark.runner import run_matrix
+    from datamodules import DatasetRegistry
+
+    known = DatasetRegistry()
+    names = [known.name_of(name) for name in (*datasets, *card)]
+    chosen = Matrix.load(matrix, known).narrow(methods, names, seeds, epochs)
+    roots = {}
+    for name in dict.fromkeys(cell.dataset for cell in chosen.cells(discover_methods(plugin), known)):
+        if data_root is None and known[name].home is None:
+            console.print(f"[dim]phantom of {name}: {dataset_folders.PHANTOMS / name}[/]")
+        roots[name] = dataset_folders.films(name, known[name], data_root)
+    files = tuple(path.resolve() for path in plugin)
+    tracking: Literal["wandb", "auto"] = "wandb" if wandb else "auto"
+    context = Context(store, roots, dataset_folders.CACHE, files, allow_missing, tracking, known)
+    try:
+        records = run_matrix(chosen, context, LocalEngine(local_slots(slots)), console, force=force)
+    except KeyboardInterrupt:
+        console.print("Stopped. The same command goes on from the last finished epochs.")
+        return INTERRUPTED
+    leaderboard(store=store, plugin=plugin)
+    return 1 if any(record.status == "failed" for record in records) else 0

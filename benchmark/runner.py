@@ -1,0 +1,103 @@
+"""Runs a matrix: checks the data, runs what the store lacks on an engine, and says what failed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from benchmark.cell import Cell, Context, Job
+from benchmark.engines.base import Engine
+from benchmark.engines.local import LocalEngine, local_slots
+from benchmark.lookup import discover_methods
+from benchmark.matrix import Matrix
+from benchmark.store import CARDS, LOG, RunRecord, RunStore
+from benchmark.training.progress import LiveTable
+from datamodules.base import LandmarkDataModule
+from datamodules.private import write_description
+
+
+def run_matrix(
+    matrix: Matrix,
+    context: Context,
+    engine: Engine | None = None,
+    console: Console | None = None,
+    *,
+    force: bool = False,
+) -> list[RunRecord]:
+    """Run the cells of a matrix that are not finished.
+
+    Every dataset is read once before anything is trained, so that bad data stops nothing half-way.
+
+    Args:
+        matrix: Names the cells.
+        context: Where the data is and where the results go.
+        engine: Where the cells run; worker processes on this machine if not given.
+        console: Shows what happens; the terminal if not given.
+        force: Run finished cells again.
+
+    Returns:
+        The records of the cells that ran, in the order in which they ended.
+
+    Raises:
+        ValueError: A name is unknown, or a dataset is not what it should be.
+        KeyboardInterrupt: The user stopped it; the same call goes on from the last finished epochs.
+    """
+    engine, console = engine or LocalEngine(local_slots()), console or Console()
+    jobs = _checked_jobs(matrix.cells(discover_methods(context.plugins), context.datasets), context, console)
+    for name in context.roots:
+        if context.datasets[name].home is not None:  # a card's: its runs can be scored where the card is not
+            write_description(context.datasets[name], context.store / CARDS / f"{name}.json")
+    store = RunStore(context.store)
+    if force:
+        for job in jobs:
+            shutil.rmtree(store.path(*job), ignore_errors=True)
+    waiting = [job for job in jobs if not store.is_done(*job)]
+    finished, workers = len(jobs) - len(waiting), engine.workers
+    console.print(f"{len(jobs)} cells, {finished} finished before; up to {workers} at a time, {engine.resources}")
+    records = []
+    with LiveTable([job.cell for job in waiting], workers, console) as table:
+        for record in engine.run(waiting, context, lambda job, progress: table.watch(job.cell, progress)):
+            records.append(record)
+            table.finish(record)
+    _report(records, console)
+    return records
+
+
+def _checked_jobs(cells: Sequence[Cell], context: Context, console: Console) -> list[Job]:
+    """Read every dataset of the cells and describe it in a line."""
+    fingerprints: dict[tuple[str, str, str], str] = {}
+    for cell in cells:
+        key = (cell.dataset, cell.protocol, cell.split)
+        if key in fingerprints:
+            continue
+        data = context.datamodule(cell)
+        if not any(dataset == cell.dataset for dataset, _, _ in fingerprints):
+            _introduce(cell.dataset, data, console)
+        fingerprints[key] = data.fingerprint
+    return [Job(cell, fingerprints[cell.dataset, cell.protocol, cell.split]) for cell in cells]
+
+
+def _introduce(name: str, data: LandmarkDataModule, console: Console) -> None:
+    inventory = data.inventory
+    notes = [f"{len(inventory.cases)} films in {data.folder}"]
+    absent = len(inventory.missing) + len(inventory.unreadable)
+    notes += [f"files missing or unreadable, their cases left out: {absent}"] if absent else []
+    odd = len(inventory.oddities)
+    notes += [f"odd labels kept: {odd} (osteomark data check {name})"] if odd else []
+    console.print(f"{name}: {', '.join(notes)}")
+    for note in inventory.notes:
+        console.print(f"  {note}", markup=False)
+
+
+def _report(records: Sequence[RunRecord], console: Console) -> None:
+    """Name what could not run and why."""
+    for record in records:
+        if record.status == "unsupported":
+            console.print(f"{record.cell} is not supported: {record.reason}", markup=False)
+    failed = [record for record in records if record.status == "failed"]
+    for record in failed:
+        console.print(f"{record.cell} failed: {record.reason} (log: {record.folder / LOG})", markup=False)
+    if failed:
+        console.print(f"{len(failed)} of {len(records)} cells failed; the same command tries them again.")

@@ -1,0 +1,51 @@
+"""The one way in which the benchmark sets up Lightning."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lightning import Callback, Trainer
+
+
+def make_trainer(folder: Path, precision: str, callbacks: list[Callback], max_epochs: int | None = None) -> Trainer:
+    """Return a trainer on one device that writes nothing of its own.
+
+    Args:
+        folder: The run's.
+        precision: Lightning's name of the arithmetic.
+        callbacks: What is written and measured.
+        max_epochs: To train; None predicts only, without checkpoints.
+    """
+    return Trainer(
+        accelerator="auto",
+        devices=1,
+        precision=precision,  # type: ignore[arg-type]  # Lightning names a wrong one
+        max_epochs=max_epochs,
+        callbacks=callbacks,
+        default_root_dir=folder,
+        logger=False,
+        num_sanity_val_steps=0,
+        enable_checkpointing=max_epochs is not None,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Lightning's advice to itself: what it says of a run is decided by the benchmark."""
+    talkers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [talker.level for talker in talkers]
+    for talker in talkers:
+        talker.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        try:
+            yield
+        finally:
+            for talker, level in zip(talkers, levels, strict=True):
+                talker.setLevel(level)
