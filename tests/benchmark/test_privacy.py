@@ -40,7 +40,7 @@ class Leaky(Method):
     variants: ClassVar = {"leaky": {}}
     smoke: ClassVar = {}
 
-    def __init__(self, schema):
+    def __init__(self, schema, epochs=1):
         super().__init__(schema)
         self.weight = nn.Parameter(torch.ones(()))
 
@@ -160,7 +160,6 @@ def test_cases_are_salted_hashes_that_stay_the_same(ran: tuple[Path, Path, int, 
 @pytest.mark.slow
 def test_later_commands_and_broken_data_tell_nothing_either(
     ran: tuple[Path, Path, int, str],
-    no_cards: None,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:

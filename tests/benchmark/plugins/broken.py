@@ -17,7 +17,7 @@ class Broken(Method):
     variants: ClassVar = {"broken": {}}
     smoke: ClassVar = {}
 
-    def __init__(self, schema: LandmarkSchema) -> None:
+    def __init__(self, schema: LandmarkSchema, epochs: int = 1) -> None:
         super().__init__(schema)
         self.weight = nn.Parameter(torch.ones(3, 3))
 

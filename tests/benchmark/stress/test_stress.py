@@ -225,7 +225,7 @@ def test_fewer_cases_are_part_of_more_and_spread_over_the_set() -> None:
 
 @pytest.mark.slow
 def test_a_private_set_stays_private(
-    tmp_path: Path, no_cards: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     card, here = write_marked(tmp_path / "hospital"), tmp_path / "work"
     here.mkdir()

@@ -150,7 +150,7 @@ def test_bad_input_is_one_sentence(line: str, sentence: str, capsys: pytest.Capt
 
 
 @pytest.fixture
-def hospital(tmp_path: Path, no_cards: None) -> Iterator[Path]:
+def hospital(tmp_path: Path) -> Iterator[Path]:
     """The card of a private set whose names are marked, two of whose films are one."""
     card = write_marked(tmp_path / "hospital")
     films = sorted((card.parent / "films").iterdir())
