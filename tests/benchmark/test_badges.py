@@ -1,6 +1,7 @@
 """Badges and names that the leaves spell themselves, since nothing below may import the benchmark."""
 
 from benchmark.badges import ORACLE_CROP, PRIVATE
+
 from datamodules import private
 from datamodules.families.vertebra_crop import crop_protocol
 from leaderboards.site import board_pages

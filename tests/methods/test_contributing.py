@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from benchmark.cli.commands import TEMPLATE
+from benchmark.cli.new import TEMPLATE
 from datamodules.base import LandmarkSchema
 from datamodules.components.samples import collate
 from methods import discover

@@ -11,6 +11,7 @@ import pytest
 
 import datamodules
 import methods
+from benchmark import catalogue
 from benchmark.cell import Budget, Cell, Context
 from benchmark.cli.main import main
 from benchmark.engines.local import LocalEngine
@@ -154,7 +155,10 @@ def test_labels_with_the_wrong_number_of_points_name_file_and_line(
     assert "3" in error
 
 
-def test_lists_are_json_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lists_are_json_on_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(catalogue, "user_cache_path", lambda name: tmp_path / name)
     assert {item["name"] for item in run_json("list methods --json", capsys)} == set(methods.discover())
     assert {"aasce", "isbi2015", "hand"} <= {item["name"] for item in run_json("list datasets --json", capsys)}
     assert "radial_error" in {item["name"] for item in run_json("list metrics --json", capsys)}
