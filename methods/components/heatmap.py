@@ -10,7 +10,7 @@ import math
 from typing import Final, Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import conv2d
 
@@ -179,11 +179,3 @@ def _window_centroid(heatmap: Float[Tensor, "batch landmark height width"], peak
     across = (weight.sum(dim=-2) * offsets).sum(dim=-1) / total
     down = (weight.sum(dim=-1) * offsets).sum(dim=-1) / total
     return peak + torch.stack([across, down], dim=-1)
-
-
-def visible_mean(
-    values: Float[Tensor, "batch landmark ..."], visible: Bool[Tensor, "batch landmark"]
-) -> Float[Tensor, ""]:
-    """Average over visible landmarks, indexing before reducing; zero (with zero gradients) when none is visible."""
-    chosen = values[visible]
-    return chosen.sum() / max(chosen.numel(), 1)

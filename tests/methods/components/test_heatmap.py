@@ -17,7 +17,6 @@ from methods.components.heatmap import (
     from_heatmap_grid,
     gaussian,
     to_heatmap_grid,
-    visible_mean,
 )
 
 STRIDE, HEIGHT, WIDTH = 4, 64, 32
@@ -67,12 +66,6 @@ def test_the_grids_undo_each_other() -> None:
 def test_an_unknown_codec_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match="argmax, quadratic, dark, soft-argmax"):
         decode(torch.zeros(1, 1, 4, 4), "median", 1)  # type: ignore[arg-type]
-
-
-def test_visible_mean_ignores_missing_landmarks_even_if_nan() -> None:
-    values = torch.tensor([[[1.0], [torch.nan], [5.0]]])
-    assert visible_mean(values, torch.tensor([[True, False, True]])) == 3.0
-    assert visible_mean(values, torch.zeros(1, 3, dtype=torch.bool)) == 0.0
 
 
 @pytest.mark.parametrize("codec", ["quadratic", "dark", "soft-argmax"])
