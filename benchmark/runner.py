@@ -14,6 +14,7 @@ from benchmark.lookup import discover_methods
 from benchmark.matrix import Matrix
 from benchmark.store import CARDS, LOG, RunRecord, RunStore
 from benchmark.training.progress import LiveTable
+from datamodules.audit.check import concerns
 from datamodules.base import LandmarkDataModule
 from datamodules.private import write_description
 
@@ -75,6 +76,8 @@ def _checked_jobs(cells: Sequence[Cell], context: Context, console: Console) -> 
         data = context.datamodule(cell)
         if not any(dataset == cell.dataset for dataset, _, _ in fingerprints):
             _introduce(cell.dataset, data, console)
+        for concern in concerns(data):
+            console.print(f"  {cell.protocol}, {cell.split}: {concern}", markup=False)
         fingerprints[key] = data.fingerprint
     return [Job(cell, fingerprints[cell.dataset, cell.protocol, cell.split]) for cell in cells]
 
@@ -85,7 +88,7 @@ def _introduce(name: str, data: LandmarkDataModule, console: Console) -> None:
     absent = len(inventory.missing) + len(inventory.unreadable)
     notes += [f"files missing or unreadable, their cases left out: {absent}"] if absent else []
     odd = len(inventory.oddities)
-    notes += [f"odd labels kept: {odd} (osteomark data check {name})"] if odd else []
+    notes += [f"odd films and labels kept: {odd} (osteomark data check {name})"] if odd else []
     console.print(f"{name}: {', '.join(notes)}")
     for note in inventory.notes:
         console.print(f"  {note}", markup=False)

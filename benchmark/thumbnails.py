@@ -115,7 +115,7 @@ class Thumbnails:
         for film in films:
             if film.case not in strangers:
                 try:
-                    write_thumbnail(cases[film.case].film, self._path(dataset, film.case))
+                    write_thumbnail(cases[film.case], self._path(dataset, film.case))
                 except DataError as error:
                     logger.warning("a film of %s is not shown: %s", dataset.name, error)
 
@@ -156,7 +156,7 @@ def thumbnail_size(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def write_thumbnail(film: Path, path: Path) -> None:
+def write_thumbnail(case: Case, path: Path) -> None:
     """Write a film's thumbnail, a grey JPEG without metadata.
 
     Raises:
@@ -166,7 +166,7 @@ def write_thumbnail(film: Path, path: Path) -> None:
 
     from datamodules.components.images.image_io import read_film
 
-    image = read_film(film)
+    image = read_film(case.film, exif=case.exif)
     height, width = thumbnail_size((image.shape[0], image.shape[1]))
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     coded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1])[1]

@@ -6,8 +6,6 @@ import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, final
@@ -20,6 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.components.errors import DataError
 from datamodules.components.images.cache import FilmCache
+from datamodules.components.images.statistics import FilmStatistics
+from datamodules.components.inventory import Inventory, decode_all
 from datamodules.components.protocols import Protocol, Split
 from datamodules.components.samples import Batch, Case, Sample, collate
 from datamodules.components.schema import LandmarkSchema
@@ -39,25 +39,6 @@ __all__ = ["Batch", "Case", "DataError", "Inventory", "LandmarkDataModule", "Lan
 
 
 PHANTOM_MARK = "PHANTOM.txt"
-
-
-@dataclass(frozen=True)
-class Inventory:
-    """What a dataset folder holds.
-
-    Attributes:
-        cases: Every case that has both film and labels, by name.
-        missing: Files that should be there and are not, relative to the root.
-        oddities: One sentence per odd label that was kept, naming the case.
-        notes: What the adapter did that a user should know (rescaled labels, say).
-        unreadable: One sentence per film that is there and cannot be decoded, naming it.
-    """
-
-    cases: Mapping[str, Case]
-    missing: tuple[str, ...] = ()
-    oddities: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    unreadable: tuple[str, ...] = ()
 
 
 class LandmarkDataModule(LightningDataModule, ABC):
@@ -190,15 +171,25 @@ class LandmarkDataModule(LightningDataModule, ABC):
 
     @final
     @cached_property
+    def scanned(self) -> Inventory:
+        """The folder's content, scanned once, with every film decoded once per content, whatever is missing.
+
+        Raises:
+            DataError: The folder is not this dataset, or a label file is broken.
+        """
+        if not self.root.is_dir():
+            raise self.foreign_folder("there is no such folder")
+        return decode_all(self.scan(), self._statistics)
+
+    @final
+    @cached_property
     def inventory(self) -> Inventory:
-        """The folder's content, scanned once, with every film decoded once per content to know that it can be.
+        """What `scanned` found, where it can be worked with.
 
         Raises:
             DataError: A file is missing or unreadable and `allow_missing` is off, or there is no case at all.
         """
-        if not self.root.is_dir():
-            raise self.foreign_folder("there is no such folder")
-        inventory = self._without_undecodable(self.scan())
+        inventory = self.scanned
         if inventory.unreadable and not self.allow_missing:
             more = len(inventory.unreadable) - 1
             raise DataError(inventory.unreadable[0] + (f" {more} more cannot be read either." if more else ""))
@@ -208,6 +199,8 @@ class LandmarkDataModule(LightningDataModule, ABC):
                 f"{self.folder} lacks {count} ({_and_more(inventory.missing, 5)}); complete the "
                 f"folder or pass --allow-missing to go on without these cases."
             )
+        if not inventory.cases and inventory.unreadable:
+            raise DataError(f"no film of {self.folder} can be read; the first: {inventory.unreadable[0]}")
         if not inventory.cases:
             raise self.foreign_folder("it holds no case with both film and labels")
         return inventory
@@ -218,19 +211,9 @@ class LandmarkDataModule(LightningDataModule, ABC):
             f"{self.folder} does not hold the dataset {self.title}: {reason}. {self.obtain} Licence: {self.licence}"
         )
 
-    def _without_undecodable(self, inventory: Inventory) -> Inventory:
-        """Move the cases whose film cannot be decoded to `unreadable`."""
-        with ThreadPoolExecutor() as pool:
-            problems = dict(zip(inventory.cases, pool.map(self._film_problem, inventory.cases.values()), strict=True))
-        sound = {name: case for name, case in inventory.cases.items() if not problems[name]}
-        return replace(inventory, cases=sound, unreadable=inventory.unreadable + tuple(filter(None, problems.values())))
-
-    def _film_problem(self, case: Case) -> str:
-        try:
-            self.films.verify(case.film)
-        except DataError as error:
-            return str(error)
-        return ""
+    def _statistics(self, case: Case) -> FilmStatistics:
+        """Decode a film; the error of a private set says less."""
+        return self.films.statistics(case.film, exif=case.exif)
 
     @final
     @cached_property
@@ -253,19 +236,25 @@ class LandmarkDataModule(LightningDataModule, ABC):
     @final
     @cached_property
     def split(self) -> Split:
-        """The chosen split, restricted to the cases that are there.
+        """The chosen split, restricted to the cases that are there; films without a landmark are tested only.
 
         Raises:
             DataError: No training or no test case of this split is there, or there are too few to split.
         """
         published = next(split for split in self.published if split.name == self.split_name)
-        present = self.inventory.cases
-        kept = {name: tuple(c for c in cases if c in present) for name, cases in published.tests.items()}
-        tests = {name: cases for name, cases in kept.items() if cases}
-        train = tuple(case for case in published.train if case in present)
+        train, val, tests = self.present(published)
         if not train or not tests:
             raise DataError(f"{self.folder} has no film for the training or test cases of split {self.split_name}.")
-        return Split(published.name, train, tuple(c for c in published.val if c in present), tests)
+        return Split(published.name, train, val, tests)
+
+    @final
+    def present(self, published: Split) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, tuple[str, ...]]]:
+        """Return what is there of a split to train, validate and test; films without a landmark are tested only."""
+        cases = self.inventory.cases
+        labelled = {name for name, case in cases.items() if case.visible.any()}
+        train, val = (tuple(c for c in part if c in labelled) for part in (published.train, published.val))
+        tests = {name: tuple(c for c in part if c in cases) for name, part in published.tests.items()}
+        return train, val, {name: part for name, part in tests.items() if part}
 
     @property
     def is_phantom(self) -> bool:
@@ -283,6 +272,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
         for name, case in sorted(self.inventory.cases.items()):
             digest.update(f"{name}{case.size}{case.spacing}{self.films.content(case.film)}".encode())
             digest.update(np.ascontiguousarray(case.points, np.float64).tobytes())
+            digest.update("".join(self.inventory.statistics[name].repairs).encode())
         return digest.hexdigest()[:12]
 
     @final
@@ -309,7 +299,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
         case = self.inventory.cases[name]
         change = self.change(case) if self.change else None
         box = self._box(case, change)
-        image = self.films.read(case.film, box, self.spec, change)
+        image = self.films.read(case.film, box, self.spec, change, exif=case.exif)
         to_image = to_image_affine(box, self.spec)
         if change is not None:
             to_image = compose_affines(change.to_original, to_image)

@@ -24,6 +24,8 @@ from datamodules.components.cards.records import CardFolder, Record
 from datamodules.components.cards.splits import split_members, split_names
 from datamodules.components.images.cache import FilmCache
 from datamodules.components.images.image_io import film_size
+from datamodules.components.images.statistics import FilmStatistics
+from datamodules.components.inventory import ALL_FILMS
 from datamodules.components.protocols import Split
 
 READERS_APART = 0.1
@@ -194,23 +196,24 @@ class Private(LandmarkDataModule):
     def _scan(self) -> Inventory:
         cases: dict[str, Case] = {}
         missing, oddities, unreadable = [], [], self._flaws()
+        exif = self.card.annotations.follows_exif
         for record in self._records():
             name = self.shown(record.name)
             if record.film is None:
                 missing.append(name)
                 continue
             try:
-                size = film_size(record.film)
+                size = film_size(record.film, exif=exif)
             except DataError as error:
                 unreadable.append(f"the film of {name} cannot be read." if self.private else str(error))
                 continue
             patient = self.shown(self.described.patients[record.name], "patient")
             points, spacing = self.described.points(record, size), self.described.spacing(record)
-            cases[name] = Case(name, record.film, points, size, spacing, patient)
+            cases[name] = Case(name, record.film, points, size, spacing, patient, exif=exif)
             oddities += [f"{name}: {text}" for text in self._oddities(cases[name], record)]
         if self.card.annotations.unit is None:
             refuse_other_units(cases.values())
-        oddities += [f"{name or 'all films'}: {text}" for name, text in set_oddities(list(cases.values()), self.schema)]
+        oddities += [f"{name or ALL_FILMS}: {text}" for name, text in set_oddities(list(cases.values()), self.schema)]
         notes = tuple(self._notes(list(cases.values())))
         return Inventory(dict(sorted(cases.items())), tuple(missing), tuple(oddities), notes, tuple(unreadable))
 
@@ -292,10 +295,11 @@ class Private(LandmarkDataModule):
     def _pseudonyms(self) -> Pseudonyms:
         return Pseudonyms(salt_of(self.card))
 
-    def _film_problem(self, case: Case) -> str:
-        if not self.private:
-            return super()._film_problem(case)
-        return f"the film of {case.name} cannot be read." if super()._film_problem(case) else ""
+    def _statistics(self, case: Case) -> FilmStatistics:
+        try:
+            return super()._statistics(case)
+        except DataError as error:
+            raise (DataError(f"the film of {case.name} cannot be read.") if self.private else error) from None
 
     def _shown_film(self, path: Path) -> str:
         return self.shown(self.described.images.name(path))

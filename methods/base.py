@@ -39,6 +39,8 @@ Augmentation = tuple[A.BasicTransform | A.BaseCompose, ...]
 
 MONITOR: Final = "val/radial_error"
 """The one quantity that chooses checkpoints, for all methods: mean radial error in original pixels."""
+ONE_VALUE: Final = "more than 1 value per channel"
+"""What torch says of batch normalisation over one film."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,15 @@ class Method(LightningModule, ABC):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Log and return the loss."""
         del batch_idx
-        loss = self.loss(batch)
+        try:
+            loss = self.loss(batch)
+        except ValueError as error:
+            if len(batch.case) > 1 or ONE_VALUE not in str(error):
+                raise
+            raise ValueError(
+                f"{type(self).__name__} normalises over the films of a batch and needs at least two of them; raise "
+                f"batch_size, or train on more films."
+            ) from error
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.case), prog_bar=True)
         return loss
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def check(name: str, *, root: Path | None = None, reveal: bool = False, json: bool = False) -> int:
     """Say what a dataset folder holds, what is missing and how to get it, and which labels are odd.
 
-    The exit code is 2 where a file is missing or unreadable, or nothing can be trained and tested.
+    The exit code is 2 where a file is missing or unreadable, most films are odd, or nothing can be trained and tested.
 
     Args:
         name: Of the dataset, or the file of a card.
@@ -27,16 +27,16 @@ def check(name: str, *, root: Path | None = None, reveal: bool = False, json: bo
     from datamodules.audit.check import check
     from datamodules.base import DataError
 
-    _, dataset_class, folder = _dataset(name, root)
+    name, dataset_class, folder = _dataset(name, root)
     if dataset_class.home is None and not folder.is_dir():
         title = dataset_class.title
         raise DataError(f"there is no folder {root}; pass --root the folder of {title}, or the one that holds it.")
     if reveal and dataset_class.private:
         return _reveal(dataset_class, folder)
     report = check(dataset_class, folder)
-    code = 2 if report.absent or not report.usable else 0
+    code = 0 if report.sound else 2
     if json:
-        facts = {"usable": report.usable, "absent": report.absent, "report": report.text.splitlines()}
+        facts = {"dataset": name, **report.facts, "absent": report.absent, "report": report.text.splitlines()}
         return print_json(facts) or code
     console.print(report.text, markup=False)
     return code
@@ -159,7 +159,7 @@ def _reveal(dataset_class: Any, folder: Path) -> int:  # noqa: ANN401
         console.print("\nCases as they are shown elsewhere:")
         for shown, film in dataset_class(folder, allow_missing=True).own_names().items():
             console.print(f"  {shown}: {film}", markup=False)
-    return 2 if report.absent or not report.usable else 0
+    return 0 if report.sound else 2
 
 
 def _line(finding: Finding) -> str:

@@ -135,7 +135,7 @@ def _looks(data: LandmarkDataModule) -> dict[str, Look]:
 
 def _look(data: LandmarkDataModule, case: Case) -> Look | None:
     try:
-        return look_at(data.films.read(case.film, _whole(case), InputSpec(look_size(case.size))))
+        return look_at(data.films.read(case.film, _whole(case), InputSpec(look_size(case.size)), exif=case.exif))
     except DataError:
         return None
 

@@ -23,6 +23,7 @@ class Case(NamedTuple):
         spacing: Millimetres per pixel in (x, y); NaN where unknown.
         patient: Cases with the same patient never straddle train, validation and test.
         view: Projection or session, free text of the dataset.
+        exif: Whether labels are on the film turned as its EXIF orientation says; else on the pixels as stored.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Case(NamedTuple):
     spacing: tuple[float, float] = (float("nan"), float("nan"))
     patient: str = ""
     view: str = ""
+    exif: bool = False
 
     @property
     def visible(self) -> Bool[np.ndarray, " landmark"]:

@@ -17,6 +17,9 @@ from datamodules.components.schema import LandmarkSchema
 LabelFormat = Literal["wide-csv", "long-csv", "coco", "labelme", "cvat", "text"]
 Origin = Literal["zero", "corner", "one"]
 Unit = Literal["px", "fraction", "percent"]
+Exif = Literal["by format", "followed", "ignored"]
+EXIF_FORMATS = ("coco", "cvat", "labelme")
+"""Their tools show and label films turned as the EXIF orientation says."""
 DicomSpacing = Literal["PixelSpacing", "ImagerPixelSpacing"]
 MEAN = "mean"
 """The truth of a set that several readers labelled, unless a protocol says another."""
@@ -43,6 +46,8 @@ class Annotations:
         delimiter: CSV: what stands between two values; found out if empty.
         decimal: CSV: `,` where 12,5 is a number.
         skip: Text: lines to pass over at the top of each file.
+        exif: Whether points are on the film turned as its EXIF orientation says (`followed`) or on the pixels as they
+            are stored (`ignored`); by default as the tools of the format do, see `EXIF_FORMATS`.
         origin: What the point (0, 0) is: the centre of the first pixel (`zero`), its corner (`corner`); with `one` the
             first centre is (1, 1).
         unit: What a coordinate counts: pixels (`px`), or a `fraction` or `percent` of the film's width and height.
@@ -62,11 +67,17 @@ class Annotations:
     skip: int = 0
     origin: Origin = "zero"
     unit: Unit | None = None
+    exif: Exif = "by format"
 
     @property
     def patterns(self) -> tuple[str, ...]:
         """The patterns of all label files."""
         return self.path or tuple(pattern for patterns in self.readers.values() for pattern in patterns)
+
+    @property
+    def follows_exif(self) -> bool:
+        """Whether films are turned as their EXIF orientation says."""
+        return self.exif == "followed" or (self.exif == "by format" and self.format in EXIF_FORMATS)
 
 
 @dataclass(frozen=True)

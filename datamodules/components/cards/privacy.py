@@ -17,6 +17,7 @@ from datamodules.components.cards.card import Card
 from datamodules.components.cards.card_errors import WITHHELD
 from datamodules.components.errors import DataError
 from datamodules.components.images.cache import FilmCache
+from datamodules.components.images.statistics import FilmStatistics
 from datamodules.components.schema import LandmarkSchema
 from datamodules.components.transforms import Box, FilmChange, InputSpec
 
@@ -128,15 +129,17 @@ class PrivateFilms(FilmCache):
         with self._film(path):
             return self.films.content(path)
 
-    def verify(self, path: Path) -> None:
-        """Decode a film to know that it can be."""
+    def statistics(self, path: Path, *, exif: bool) -> FilmStatistics:
+        """Decode a film and return what it holds."""
         with self._film(path):
-            self.films.verify(path)
+            return self.films.statistics(path, exif=exif)
 
-    def read(self, path: Path, box: Box, spec: InputSpec, change: FilmChange | None = None) -> UInt8[np.ndarray, "h w"]:
+    def read(
+        self, path: Path, box: Box, spec: InputSpec, change: FilmChange | None = None, *, exif: bool
+    ) -> UInt8[np.ndarray, "h w"]:
         """Return the film changed where asked, cropped, resized and preprocessed."""
         with self._film(path):
-            return self.films.read(path, box, spec, change)
+            return self.films.read(path, box, spec, change, exif=exif)
 
     @contextmanager
     def _film(self, path: Path) -> Iterator[None]:

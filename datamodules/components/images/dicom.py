@@ -1,58 +1,73 @@
-"""DICOM films: grey as a viewer shows it, and millimetres only where the file knows them.
+"""DICOM files: what their elements say, whether or not they have the preamble and the transfer syntax they should have.
 
-The chain is that of the standard (PS3.3 C.7.6.3, C.11.1, C.11.2): stored values, modality LUT or rescale, VOI LUT or
-window, then MONOCHROME1, where the lowest value is white, turned round. A film without a usable window is scaled like
-any other deep film. Only single frames are films.
+`dicom_film` decodes their pixels.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pydicom
-from jaxtyping import Float, Num, UInt8
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
-from pydicom.pixels.utils import pixel_array
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from datamodules.components.images.decoded import MAX_PIXELS, UnreadableError, check_size
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _MAGIC_OFFSET, _MAGIC = 128, b"DICM"
-_COMPRESSED = "1.2.840.10008.1.2.4."
-_COMPRESSIONS = {"90": "JPEG 2000", "91": "JPEG 2000", "80": "JPEG-LS", "81": "JPEG-LS"}
+_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
+_LARGEST_FIRST = 256
+"""Bytes of the first element's value in a file without a preamble."""
+_BYTES_PER_PIXEL = 4
 
 # Odd values are read as they are: pydicom's warnings quote them, and they may name a patient.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+warnings.filterwarnings("ignore", module="pydicom")
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell whether a file is DICOM, by its suffix or, as archives often give none, by the mark at byte 128."""
-    if path.suffix.lower() in DICOM_SUFFIXES:
-        return True
+    """Tell whether a file is DICOM: by its suffix or, as archives often give none, by how it begins."""
+    return path.suffix.lower() in DICOM_SUFFIXES or _begins_as_dicom(path)
+
+
+def _begins_as_dicom(path: Path) -> bool:
+    """Tell whether a file has the mark at byte 128, or begins with an element of a group that comes first."""
     try:
         with path.open("rb") as file:
-            file.seek(_MAGIC_OFFSET)
-            return file.read(len(_MAGIC)) == _MAGIC
+            start = file.read(_MAGIC_OFFSET + len(_MAGIC))
     except OSError:
         return False
+    if start[_MAGIC_OFFSET:] == _MAGIC:
+        return True
+    explicit = start[4:6].isalpha() and start[4:6].isupper()
+    return start[:2] in _FIRST_GROUPS and (explicit or 0 < int.from_bytes(start[4:8], "little") <= _LARGEST_FIRST)
 
 
 def dicom_size(path: Path) -> tuple[int, int]:
     """Return a film's (height, width) from its header.
 
     Raises:
-        ValueError: It is no DICOM image of one frame.
+        UnreadableError: It is no DICOM image of one frame.
     """
-    header = _read(path, ["Rows", "Columns", "NumberOfFrames"])
-    if "Rows" not in header or "Columns" not in header:
-        raise ValueError("it holds no image")
-    if int(header.get("NumberOfFrames") or 1) != 1:
-        raise ValueError(f"it has {header.NumberOfFrames} frames instead of one")
-    return int(header.Rows), int(header.Columns)
+    header = read_dataset(path, ["Rows", "Columns", "NumberOfFrames"])
+    try:
+        frames = int(header.get("NumberOfFrames") or 1)
+        rows, columns = int(header.Rows), int(header.Columns)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UnreadableError("it is a DICOM file without an image") from error
+    if frames != 1:
+        raise UnreadableError(f"it has {frames} frames instead of one; save each film as a file of its own")
+    return check_size(rows, columns)
 
 
 def dicom_spacing(path: Path, keyword: str = "PixelSpacing") -> tuple[float, float]:
@@ -65,7 +80,7 @@ def dicom_spacing(path: Path, keyword: str = "PixelSpacing") -> tuple[float, flo
         keyword: `PixelSpacing`, or `ImagerPixelSpacing`, which is measured at the detector and not in the patient.
     """
     try:
-        value = _read(path, [keyword]).get(keyword)
+        value = read_dataset(path, [keyword]).get(keyword)
         rows, columns = (float(number) for number in value)
     except (TypeError, ValueError, OSError):
         return math.nan, math.nan
@@ -75,86 +90,66 @@ def dicom_spacing(path: Path, keyword: str = "PixelSpacing") -> tuple[float, flo
 def dicom_text(path: Path, keyword: str) -> str:
     """Return an element as text; empty where it is missing or the file is no DICOM."""
     try:
-        return str(_read(path, [keyword]).get(keyword) or "").strip()
+        return str(read_dataset(path, [keyword]).get(keyword) or "").strip()
     except (OSError, ValueError):
         return ""
 
 
-def read_dicom(path: Path) -> Num[np.ndarray, "*shape"]:
-    """Return a film as it is to be shown: white is high, and colour is RGB.
+def read_dataset(path: Path, keywords: Sequence[str] = ()) -> Dataset:
+    """Return a file's elements, or only those asked for, without the pixels.
 
-    Returns:
-        uint8 after a VOI LUT or window; the values as they are, deep ones included, without either.
+    Implicit VR little endian is assumed without meta information, unless the elements look explicit.
 
     Raises:
-        ValueError: It is no image of one frame, is cut short, or nothing here can decode its compression.
+        OSError: The file cannot be opened.
+        UnreadableError: It is no DICOM file, is damaged, or inflates to more than any film has.
     """
-    dicom_size(path)
-    with _as_value_error():
-        dataset = pydicom.dcmread(path)
-        pixels = _decode(dataset)
-        if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
-            return apply_color_lut(pixels, dataset)[..., :3]
-        if pixels.ndim != 2:
-            return pixels
-        values = apply_modality_lut(pixels, dataset)
-        shown = _window(pixels if np.array_equal(values, pixels) else values, dataset)
-    if dataset.get("PhotometricInterpretation") != "MONOCHROME1":
-        return shown
-    return 255 - shown if shown.dtype == np.uint8 else shown.min() + shown.max() - shown.astype(np.float64)
-
-
-def _read(path: Path, keywords: Sequence[str]) -> Dataset:
-    with _as_value_error():
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(keywords))
-
-
-@contextmanager
-def _as_value_error() -> Iterator[None]:
-    """Turn what pydicom raises on damaged files into a ValueError."""
+    if not _begins_as_dicom(path):
+        path.stat()  # a file that is not there is another error
+        raise UnreadableError("it is no DICOM file, or its beginning is damaged")
+    _refuse_bomb(path)
     try:
-        yield
-    except (InvalidDicomError, AttributeError, KeyError, IndexError, TypeError) as error:
-        raise ValueError(f"it is no sound DICOM file: {error}") from error
+        if keywords:
+            return pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(keywords))
+        dataset = pydicom.dcmread(path, force=True)
+        _complete_syntax(dataset)
+    except OSError:
+        raise
+    except Exception as error:  # pydicom raises all kinds on damaged files
+        raise UnreadableError("it is a damaged DICOM file") from error
+    return dataset
 
 
-def _decode(dataset: Dataset) -> Num[np.ndarray, "*shape"]:
-    """Return the stored values, colour as RGB."""
+def _complete_syntax(dataset: Dataset) -> None:
+    """State the transfer syntax that the elements were read with, where the file states none."""
+    if "TransferSyntaxUID" in dataset.file_meta:
+        return
+    if "PixelData" in dataset and dataset["PixelData"].is_undefined_length:
+        raise UnreadableError("its pixels are compressed, and it does not say how; export it anew")
+    implicit, little = dataset.original_encoding
+    explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Inflate a deflated file piece by piece, since pydicom would take all of it into memory."""
+    with path.open("rb") as file:
+        if DeflatedExplicitVRLittleEndian.encode() not in file.read(2**11):
+            return
     try:
-        return pixel_array(dataset)
-    except RuntimeError as error:
-        syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
-        if not syntax.startswith(_COMPRESSED):
-            raise
-        name = _COMPRESSIONS.get(syntax.removeprefix(_COMPRESSED), "JPEG")
-        raise ValueError(
-            f"it is compressed as {name} and damaged, or no decoder is installed: pip install pylibjpeg "
-            f"pylibjpeg-openjpeg pylibjpeg-libjpeg"
-        ) from error
-
-
-def _window(values: Num[np.ndarray, "height width"], dataset: Dataset) -> Num[np.ndarray, "height width"]:
-    """Apply the VOI LUT or the first window; without a usable one the values stay."""
-    if dataset.get("VOILUTSequence"):
-        bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
-        return _to_uint8(apply_voi(values.round().astype(np.int64), dataset) / (2.0**bits - 1))
-    centre, width = (_first(dataset.get(keyword)) for keyword in ("WindowCenter", "WindowWidth"))
-    function = str(dataset.get("VOILUTFunction", "LINEAR"))
-    if function == "LINEAR":
-        centre, width = centre - 0.5, width - 1
-    if not (width > 0 and math.isfinite(centre)):
-        return values
-    distance = (values - centre) / width
-    return _to_uint8(1 / (1 + np.exp(-4 * distance)) if function == "SIGMOID" else distance + 0.5)
-
-
-def _to_uint8(shares: Float[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
-    return np.asarray(np.clip(shares * 255, 0, 255).round(), np.uint8)
-
-
-def _first(value: object) -> float:
-    """Return the first of one or several numbers; NaN where there is none."""
-    try:
-        return float(value[0] if isinstance(value, Sequence) else value)  # type: ignore[arg-type]  # None is a TypeError
-    except (TypeError, ValueError, IndexError):
-        return math.nan
+        meta = read_file_meta_info(path)
+        begin = _MAGIC_OFFSET + len(_MAGIC) + 12 + int(meta.FileMetaInformationGroupLength)
+    except Exception as error:  # pydicom raises all kinds on damaged files
+        raise UnreadableError("it is a damaged DICOM file") from error
+    inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    with path.open("rb") as file:
+        file.seek(begin)
+        data = file.read()
+    while data and total <= MAX_PIXELS * _BYTES_PER_PIXEL:
+        try:
+            total += len(inflater.decompress(data, 2**24))
+        except zlib.error as error:
+            raise UnreadableError("it is a damaged DICOM file") from error
+        data = inflater.unconsumed_tail
+    if total > MAX_PIXELS * _BYTES_PER_PIXEL:
+        raise UnreadableError("it inflates to more than any film has")

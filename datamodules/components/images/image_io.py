@@ -1,55 +1,50 @@
 """Reading films: jpg, png, bmp, tif, mha, nh2 and DICOM, 1 to 16 bit, grey, palette or colour, all to 8-bit grey.
 
-Labels are given on the pixels as they are stored, so an EXIF orientation is ignored. Colour becomes luminance (ITU-R
-601); an alpha channel is ignored. Films of more than 8 bits are windowed, see `to_uint8`, DICOM by its own window.
+White is high whatever the file's header says. An EXIF orientation is followed where the labels are on the turned
+picture, else ignored. Colour becomes luminance (ITU-R 601); an alpha channel is ignored. Films of more than 8 bits are
+windowed, see `to_uint8`, DICOM by its own window.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-import SimpleITK as sitk  # noqa: N813  # the library's own convention
-from jaxtyping import Num, UInt8
-from PIL import Image
+from jaxtyping import UInt8
 
 from datamodules.components.errors import DataError
-from datamodules.components.images.dicom import DICOM_SUFFIXES, dicom_size, is_dicom, read_dicom
+from datamodules.components.images.decoded import Decoded, UnreadableError, scale, to_uint8
+from datamodules.components.images.dicom import DICOM_SUFFIXES, dicom_size, is_dicom
+from datamodules.components.images.dicom_film import read_dicom
+from datamodules.components.images.mha import mha_size, read_mha
 from datamodules.components.images.nh2 import nh2_size, read_nh2
+from datamodules.components.images.pictures import picture_size, read_picture
+
+__all__ = ["FILM_SUFFIXES", "decode_film", "film_size", "film_sizes", "find_film", "read_film", "to_uint8"]
 
 FILM_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".mha", ".nh2", *DICOM_SUFFIXES)
-WINDOW_PERCENTILES = (0.5, 99.5)
-
-_UNREADABLE = (OSError, SyntaxError, ValueError, RuntimeError, EOFError, struct.error, Image.DecompressionBombError)
 
 
-def film_size(path: Path) -> tuple[int, int]:
+def film_size(path: Path, *, exif: bool = True) -> tuple[int, int]:
     """Return a film's (height, width) in pixels from its header, without decoding it.
 
+    Args:
+        path: The film.
+        exif: Whether it is turned as its EXIF orientation says, as every viewer shows it.
+
     Raises:
-        DataError: The file is not an image, or an mha of more than one slice.
+        DataError: The file is not an image, holds several films, or claims more pixels than any film has.
     """
-    try:
-        if path.suffix.lower() == ".nh2":
+    with _as_data_error(path):
+        suffix = path.suffix.lower()
+        if suffix == ".nh2":
             return nh2_size(path)
         if _is_dicom(path):
             return dicom_size(path)
-        if path.suffix.lower() == ".mha":
-            reader = sitk.ImageFileReader()
-            reader.SetFileName(str(path))
-            reader.ReadImageInformation()
-            width, height, *depth = reader.GetSize()
-            if any(size != 1 for size in depth):
-                raise ValueError(f"it has {depth[0]} slices instead of one")
-            return height, width
-        with Image.open(path) as image:
-            return image.height, image.width
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
+        return mha_size(path) if suffix == ".mha" else picture_size(path, exif=exif)
 
 
 class FilmSizes(NamedTuple):
@@ -67,13 +62,13 @@ class FilmSizes(NamedTuple):
 
 
 def film_sizes(root: Path, films: Mapping[str, Path]) -> FilmSizes:
-    """Look for every film of `films` (case to file) and read its size."""
+    """Look for every film of `films` (case to file) and read its size as it is stored, without its EXIF orientation."""
     found = FilmSizes({}, tuple(str(path.relative_to(root)) for path in films.values() if not path.is_file()), ())
     broken = []
     for case, path in films.items():
         try:
             if path.is_file():
-                found.sizes[case] = film_size(path)
+                found.sizes[case] = film_size(path, exif=False)
         except DataError as error:
             broken.append(str(error))
     return found._replace(unreadable=tuple(broken))
@@ -86,33 +81,29 @@ def find_film(folder: Path, stem: str, default: str = ".jpg") -> Path:
     return next((path for path in candidates if path.is_file()), folder / f"{stem}{default}")
 
 
-def read_film(path: Path) -> UInt8[np.ndarray, "height width"]:
-    """Decode a film completely into 8-bit grey, rows top to bottom.
+def read_film(path: Path, *, exif: bool = True) -> UInt8[np.ndarray, "height width"]:
+    """Decode a film completely into 8-bit grey, rows top to bottom; see `decode_film`."""
+    return decode_film(path, exif=exif).pixels
+
+
+def decode_film(path: Path, *, exif: bool = True) -> Decoded:
+    """Decode a film completely, and tell what had to be put right.
+
+    Args:
+        path: The film.
+        exif: Turn it as its EXIF orientation says, as every viewer does; a TIFF's own orientation is always followed.
 
     Raises:
-        DataError: The file is not an image, is damaged or cut short, or is an mha of more than one slice.
+        DataError: The file is not an image, is damaged or cut short, holds several films, or claims more pixels than
+            any film has.
     """
-    try:
-        if path.suffix.lower() == ".nh2":
-            return to_uint8(read_nh2(path))
+    with _as_data_error(path):
+        suffix = path.suffix.lower()
+        if suffix == ".nh2":
+            return scale(read_nh2(path))
         if _is_dicom(path):
-            return to_uint8(_grey(read_dicom(path)))
-        return _read_mha(path) if path.suffix.lower() == ".mha" else _read_picture(path)
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
-
-
-def to_uint8(film: Num[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
-    """Scale a deep film linearly so that its 0.5th and 99.5th percentile become 0 and 255, and clip beyond them.
-
-    Percentiles, because markers and dead pixels at the ends of a 12- or 16-bit range would flatten the bone, and
-    because the number of bits in use is often not recorded. A film of 8 bits stays as it is; a constant one is 0.
-    """
-    if film.dtype == np.uint8:
-        return film
-    low, high = np.percentile(film, WINDOW_PERCENTILES)
-    scaled = (film.astype(np.float64) - low) / max(float(high - low), np.finfo(np.float64).tiny)
-    return np.asarray(np.clip(scaled * 255.0, 0.0, 255.0).round(), np.uint8)
+            return read_dicom(path)
+        return scale(read_mha(path)) if suffix == ".mha" else read_picture(path, exif=exif)
 
 
 def _is_dicom(path: Path) -> bool:
@@ -120,36 +111,25 @@ def _is_dicom(path: Path) -> bool:
     return path.suffix.lower() not in FILM_SUFFIXES[: -len(DICOM_SUFFIXES)] and is_dicom(path)
 
 
-def _read_mha(path: Path) -> UInt8[np.ndarray, "height width"]:
-    film_size(path)
-    image = sitk.ReadImage(str(path))
-    pixels = sitk.GetArrayFromImage(image)
-    return to_uint8(_grey(pixels.reshape(*pixels.shape[-2:]) if image.GetNumberOfComponentsPerPixel() == 1 else pixels))
+@contextmanager
+def _as_data_error(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong with a film into one sentence with its path, the reason and the cure."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:  # decoders raise all kinds on damaged files
+        raise DataError(
+            f"{path} cannot be read as a film ({_reason(path, error)}); mend or restore the file, or pass "
+            f"--allow-missing to go on without this case."
+        ) from error
 
 
-def _read_picture(path: Path) -> UInt8[np.ndarray, "height width"]:
-    with Image.open(path) as image:
-        raw_mode = str(image.tile[0].args) if image.tile else ""
-        if image.mode in ("RGB", "RGBA") and ";16" in raw_mode:  # Pillow would keep the upper eight bits only
-            return to_uint8(_grey(sitk.GetArrayFromImage(sitk.ReadImage(str(path)))))
-        if image.mode in ("F", "I") or image.mode.startswith("I;16"):
-            return to_uint8(np.asarray(image))
-        return np.array(image.convert("L"))
-
-
-def _grey(pixels: Num[np.ndarray, "*shape"]) -> Num[np.ndarray, "height width"]:
-    """Return the luminance of (..., height, width) grey or (..., height, width, channel) colour without its alpha."""
-    if pixels.ndim == 2:
-        return pixels
-    colour = pixels.reshape(*pixels.shape[-3:])[..., :3]
-    return np.asarray(cv2.cvtColor(np.ascontiguousarray(colour), cv2.COLOR_RGB2GRAY))
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    if isinstance(error, DataError):
-        return error
-    reason = "it does not exist" if not path.is_file() else " ".join(str(error).split())[-120:]
-    return DataError(
-        f"{path} cannot be read as a film ({reason}); fetch or restore the file, or pass --allow-missing to go on "
-        f"without this case."
-    )
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, UnreadableError):
+        return str(error)
+    if not path.exists():
+        return "it does not exist"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return "it does not fit into memory" if isinstance(error, MemoryError) else "it is damaged or cut short"

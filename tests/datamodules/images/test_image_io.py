@@ -90,11 +90,12 @@ def test_colour_becomes_luminance(tmp_path: Path) -> None:
     assert np.abs(read_film(tmp_path / "film.png")[0] - np.array([76.2, 149.7, 29.1])).max() < 1
 
 
-def test_an_exif_orientation_is_ignored_since_labels_are_on_stored_pixels(tmp_path: Path) -> None:
+def test_the_sizes_of_a_dataset_s_films_are_those_of_the_stored_pixels(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(RAMP).save(tmp_path / "film.jpg", exif=exif, quality=100)
-    assert film_size(tmp_path / "film.jpg") == read_film(tmp_path / "film.jpg").shape == (HEIGHT, WIDTH)
+    assert film_sizes(tmp_path, {"a": tmp_path / "film.jpg"}).sizes == {"a": (HEIGHT, WIDTH)}
+    assert film_size(tmp_path / "film.jpg") == (WIDTH, HEIGHT)
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow warns of a cut TIFF before it fails
