@@ -165,7 +165,7 @@ def test_films_that_may_no_longer_be_shown_are_removed(site: Path, site_store: P
 
 def test_a_private_set_shows_no_film(site: Path, drawn: Drawn) -> None:
     text = (site / "clinic-official.html").read_text()
-    assert {place.dataset for place in drawn.asked} == {"skull"}
+    assert {dataset.name for dataset in drawn.asked} == {"skull"}
     assert not (site / "films" / "clinic").exists()
     assert "Films of a private set are never shown." in text
     assert "<svg viewBox" not in text
