@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lint type test smoke benchmark leaderboard site
+.PHONY: help install lint type test docs smoke benchmark leaderboard site
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,6 +35,10 @@ type: $(INSTALLED)  ## check types with mypy --strict
 
 test: $(INSTALLED)  ## run the whole test suite, doctests included
 	$(PYTEST) -n $(WORKERS) --dist worksteal
+
+docs: $(INSTALLED)  ## build the documentation in docs/_build/html, warnings are errors
+	rm -rf docs/api docs/_build
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -q -j auto -b html docs docs/_build/html
 
 smoke: $(INSTALLED)  ## train every method for one epoch on a few phantoms
 	store=$$(mktemp -d); trap 'rm -rf "$$store"' EXIT; $(BIN)/osteomark run --matrix smoke --store "$$store"

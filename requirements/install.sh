@@ -17,10 +17,10 @@ fi
 pip=("$venv/bin/python" -m pip --disable-pip-version-check -qq install)
 if nvidia-smi -L >/dev/null 2>&1; then
   echo "NVIDIA GPU found: installing torch for CUDA (several GB, some minutes)"
-  "${pip[@]}" --editable '.[dev]'
+  "${pip[@]}" --editable '.[dev,docs]'
 else
   echo "No NVIDIA GPU found: installing torch for the CPU (some minutes)"
-  "${pip[@]}" --constraint "$here/cpu.txt" --editable '.[dev]'
+  "${pip[@]}" --constraint "$here/cpu.txt" --editable '.[dev,docs]'
   cp "$here"/osteomark_torchvision.{py,pth} "$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 fi
 

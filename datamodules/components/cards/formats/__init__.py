@@ -18,7 +18,7 @@ PARSERS: Mapping[str, Callable[[Path, Source], Iterator[ImageLabels | DataError]
     "cvat": cvat.parse,
     "text": text.parse,
 }
-"""By the card's `annotations: format`."""
+"""By the `format` of the card's `annotations`."""
 
 __all__ = ["PARSERS", "ImageLabels", "Labels", "ParsedLabels", "Source", "parse_labels"]
 
