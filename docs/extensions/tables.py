@@ -134,9 +134,9 @@ def _columns(metric: str) -> dict[str, Column]:
     """Return the columns of a metric on every dataset and protocol that can have it."""
     kind = metrics.discover()[metric]
     found: dict[str, Column] = {}
-    for name, data in datamodules.discover().items():
+    for data in datamodules.discover().values():
         for protocol in data.protocols:
-            anatomy = anatomy_of(name, protocol.name)
+            anatomy = anatomy_of(data, protocol.name)
             if kind.unsupported(anatomy) is None:
                 found |= kind(anatomy).columns()
     return found
