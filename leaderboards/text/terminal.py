@@ -19,7 +19,8 @@ from leaderboards.text.markdown import cell_text
 
 WIDTH: Final = 120
 SCORES: Final = 4
-TEXT_WIDTH: Final = 24
+TEXT_WIDTH: Final = 12
+"""Names and budgets are folded to no fewer characters, so that every column fits into `WIDTH`."""
 
 
 def show(content: Leaderboards, paths: Iterable[Path], console: Console | None = None) -> None:

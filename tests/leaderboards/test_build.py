@@ -352,3 +352,15 @@ def test_the_terminal_shows_the_main_columns_within_its_width(store: Path, tmp_p
     assert "Rival" not in shown
     assert str(paths[1]) in shown.replace("\n", "")
     assert max(len(line) for line in shown.splitlines() if "│" in line) <= 120
+
+
+def test_the_terminal_cuts_no_column_off_where_budgets_differ(store: Path, tmp_path: Path) -> None:
+    write_run(store, shifted(17.25), variant="posenet-l2", budget=Budget("long training on the films", epochs=1000))
+    score(store)
+    text = io.StringIO()
+    show(read_leaderboards(store, []), [], Console(file=text, width=120))
+    shown = text.getvalue()
+    assert "training" in shown
+    assert all(
+        line.rstrip().endswith(("┃", "┓", "┩", "│", "┘")) for line in shown.splitlines() if line[:1] in set("┃┏┡│└")
+    )
