@@ -117,7 +117,8 @@ def _json(folder: Path, files: Sequence[Path], refused: list[str]) -> Iterator[L
 def _keypoints(files: Mapping[Path, Mapping[str, Any]]) -> int:
     """Return the largest number of keypoints of an annotation, for files that do not name them."""
     annotations = (item for content in files.values() for item in content["annotations"] if isinstance(item, dict))
-    return max(len(item["keypoints"]) // 3 for item in annotations if isinstance(item.get("keypoints"), list))
+    counts = (len(item["keypoints"]) // 3 for item in annotations if isinstance(item.get("keypoints"), list))
+    return max(counts, default=0)
 
 
 def _named(form: Any, folder: Path, files: list[Path], unnamed: int = 0) -> LabelFindings:  # noqa: ANN401

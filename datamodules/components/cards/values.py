@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -108,7 +109,7 @@ def texts(value: object, where: str) -> tuple[str, ...]:
 
 def number(value: object, where: str) -> float:
     """Return a number; anything else is a ValueError."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
         raise ValueError(f"{where} has {value!r} where a number is needed.")
     return float(value)
 
