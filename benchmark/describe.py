@@ -37,6 +37,8 @@ def describe_method(
     """
     variant = find_variant(name, known)
     hparams = dict(effective_hparams(variant, {}))
+    if schema is not None and (reason := variant.method_class.unsupported(schema)):
+        raise ValueError(f"{variant.name} cannot have these {len(schema)} landmarks: {reason}")
     method = variant.method_class(_schema(variant.method_class, points) if schema is None else schema, **hparams)
     spec, paper = method.input_spec, variant.method_class.paper
     return {

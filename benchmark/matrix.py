@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -75,6 +76,7 @@ class Matrix:
         seeds: One run each.
         methods: Names, or mappings with the keys of `MethodEntry`; empty means every method's first variant.
         datasets: Names or card files, or mappings with the keys of `DatasetEntry`; empty means every dataset.
+        hparams: Of every method that has them; what a method's entry and overrides say wins.
         overrides: Mappings with the keys of `Override`.
         smoke: Use every method's `smoke` hyper-parameters: does it run at all?
     """
@@ -83,6 +85,7 @@ class Matrix:
     seeds: tuple[int, ...] = (0,)
     methods: tuple[MethodEntry, ...] = ()
     datasets: tuple[DatasetEntry, ...] = ()
+    hparams: Mapping[str, Any] = field(default_factory=dict)
     overrides: tuple[Override, ...] = ()
     smoke: bool = False
 
@@ -148,6 +151,10 @@ class Matrix:
             ValueError: A name is not known; the message has the nearest one.
         """
         named = self._named(methods, datasets)
+        every = {name for method_class in methods.values() for name in _hparams_of(method_class)}
+        for name in self.hparams:
+            if name not in every:
+                raise unknown(name, every, "hyper-parameter of any of the methods")
         found = [
             named._cell(entry, find_variant(method.name, methods), method, protocol, split, seed)
             for seed in named.seeds
@@ -186,13 +193,19 @@ class Matrix:
             if variant.name in (override.methods or [variant.name])
             and entry.name in (override.datasets or [entry.name])
         ]
-        hparams = {**(variant.method_class.smoke if self.smoke else {}), **method.hparams}
+        shared = {name: value for name, value in self.hparams.items() if name in _hparams_of(variant.method_class)}
+        hparams = {**shared, **(variant.method_class.smoke if self.smoke else {}), **method.hparams}
         budget = _changed(self.budget, entry.budget)
         for override in fitting:
             hparams.update(override.hparams)
             budget = _changed(budget, override.budget)
         effective = effective_hparams(variant, hparams)
         return Cell(entry.name, protocol.name, split, variant.method, variant.name, seed, effective, budget)
+
+
+def _hparams_of(method_class: type[Method]) -> list[str]:
+    """Return the names of the hyper-parameters that a method takes."""
+    return list(inspect.signature(method_class).parameters)[1:]  # after the schema
 
 
 def _with_cards(matrix: Matrix, folder: Path, known: DatasetRegistry) -> Matrix:
@@ -240,6 +253,7 @@ def _parse(content: object) -> Matrix:
         "seeds": lambda value: tuple(_whole_number(seed) for seed in _listed(value)),
         "methods": lambda value: tuple(_entry(MethodEntry, item, "methods") for item in _listed(value)),
         "datasets": lambda value: tuple(_entry(DatasetEntry, item, "datasets") for item in _listed(value)),
+        "hparams": lambda value: _known_keys(value, None, "hparams"),
         "overrides": lambda value: tuple(_entry(Override, item, "overrides") for item in _listed(value)),
         "smoke": bool,
     }

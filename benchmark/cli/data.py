@@ -24,9 +24,13 @@ def check(name: str, *, root: Path | None = None, reveal: bool = False, json: bo
         reveal: Show the names, paths and errors of a private set, and which case has which hash.
         json: Print one JSON object.
     """
+    from datamodules import is_card
     from datamodules.audit.check import check
     from datamodules.base import DataError
+    from datamodules.components.cards.card import Card
 
+    if reveal and is_card(name):
+        Card.load(Path(name), reveal=True)  # so that what is wrong with the card is named
     name, dataset_class, folder = _dataset(name, root)
     if dataset_class.home is None and not folder.is_dir():
         title = dataset_class.title
@@ -97,15 +101,15 @@ def phantom(names: Sequence[str] = (), *, root: Path, scale: int = 1) -> int:
 def readers(
     name: str,
     *,
-    root: Path,
+    root: Path | None = None,
     store: Path = Path("runs"),
     protocols: Sequence[str] = (),
 ) -> int:
     """Store what a dataset's readers marked as runs, so that leaderboards show how far they are from each other.
 
     Args:
-        name: Of a dataset that publishes several readers.
-        root: Its folder, or the folder that holds it.
+        name: Of a dataset that several readers labelled, or the file of a card.
+        root: Its folder, or the folder that holds it; a card says it itself.
         store: Folder of the runs.
         protocols: Only under these protocols; under all whose truth is not the reader's own if none is given.
     """

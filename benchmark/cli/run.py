@@ -12,7 +12,7 @@ from benchmark.cli.leaderboards import leaderboard
 
 def run(
     *,
-    matrix: str = "quick",
+    matrix: str = "",
     data_root: Path | None = None,
     store: Path = Path("runs"),
     slots: int | None = None,
@@ -29,7 +29,8 @@ def run(
     """Train a matrix of methods and datasets; what is finished is not run again.
 
     Args:
-        matrix: One of the package's matrices (quick, real-quick, smoke), or a YAML file.
+        matrix: One of the package's matrices (quick, real-quick, smoke), or a YAML file; quick if not given, and for
+            cards own-data, or own-data-cpu without a GPU: equal input sizes, batches and epochs for all methods.
         data_root: Folder with the datasets' folders; without it phantoms are written and used.
         store: Folder for the runs.
         slots: Cells at a time; if not given, one per GPU, or up to four that share the cores.
@@ -40,7 +41,8 @@ def run(
         seeds: Run these instead of the matrix' seeds.
         epochs: Train every stage so many epochs.
         allow_missing: Go on without the cases whose files are missing or unreadable.
-        wandb: Track with Weights & Biases, offline without a key; with a key runs are tracked anyway.
+        wandb: Track with Weights & Biases, offline without a key; with a key runs are tracked anyway, those of private
+            sets only if this is given.
         force: Run finished cells again.
     """
     from benchmark import dataset_folders
@@ -53,7 +55,7 @@ def run(
 
     known = DatasetRegistry()
     names = [known.name_of(name) for name in (*datasets, *card)]
-    chosen = Matrix.load(matrix, known).narrow(methods, names, seeds, epochs)
+    chosen = Matrix.load(matrix or _preset([*datasets, *card]), known).narrow(methods, names, seeds, epochs)
     roots = {}
     for name in dict.fromkeys(cell.dataset for cell in chosen.cells(discover_methods(plugin), known)):
         if data_root is None and known[name].home is None:
@@ -69,3 +71,14 @@ def run(
         return INTERRUPTED
     leaderboard(store=store, plugin=plugin)
     return 1 if any(record.status == "failed" for record in records) else 0
+
+
+def _preset(datasets: Sequence[str]) -> str:
+    """Return the matrix of datasets that are named without one."""
+    import torch
+
+    from datamodules import is_card
+
+    if not datasets or not all(map(is_card, datasets)):
+        return "quick"
+    return "own-data" if torch.cuda.is_available() else "own-data-cpu"

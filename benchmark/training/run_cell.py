@@ -85,7 +85,7 @@ def _run(record: RunRecord, data: LandmarkDataModule, context: Context, report: 
     if reason := method_class.unsupported(data.schema):
         return replace(record, status="unsupported", reason=reason)
     folder = RunStore(context.store).path(cell, record.fingerprint).resolve()
-    if not is_wanted(context.tracking):
+    if not is_wanted(context.tracking, private=data.private):
         return Run(record, method_class, data, folder, report).finish()
     key, group = str(cell.path(record.fingerprint)), f"{cell.dataset}/{cell.protocol}"
     with Tracker(context.store, key, group, cell.method, cell.as_json(), private=data.private) as tracker:

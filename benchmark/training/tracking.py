@@ -38,17 +38,18 @@ def has_key() -> bool:
         return False
 
 
-def is_wanted(tracking: Literal["wandb", "none", "auto"] = "auto") -> bool:
+def is_wanted(tracking: Literal["wandb", "none", "auto"] = "auto", *, private: bool = False) -> bool:
     """Decide whether runs are tracked.
 
     Args:
         tracking: `"wandb"` and `"none"` decide; `"auto"` tracks where W&B is installed and has a key.
+        private: The data is private: a key in the environment is not a wish to tell anybody of it.
 
     Returns:
         Whether to make a `Tracker` for each run.
     """
     if tracking == "auto":
-        return find_spec("wandb") is not None and has_key()
+        return not private and find_spec("wandb") is not None and has_key()
     return tracking == "wandb"
 
 

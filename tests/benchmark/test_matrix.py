@@ -92,6 +92,22 @@ def test_the_command_line_replaces_what_it_names(tmp_path: Path) -> None:
     assert dict(found[0].hparams)["lr"] == 0.5
 
 
+@pytest.mark.parametrize("name", ["own-data", "own-data-cpu"])
+def test_the_preset_for_cards_gives_every_method_and_variant_the_same_settings(name: str) -> None:
+    known = methods.discover()
+    variants = [variant for method_class in known.values() for variant in method_class.variants]
+    found = Matrix.load(name, DatasetRegistry()).narrow(variants, ["isbi2015"]).cells(known, DatasetRegistry())
+    assert len(found) == len(variants)
+    assert len({cell.budget for cell in found}) == 1
+    for key in ("input_size", "batch_size", "lr", "schedule", "augment"):
+        assert len({dict(cell.hparams)[key] for cell in found if key in dict(cell.hparams)}) == 1
+
+
+def test_a_shared_hyper_parameter_that_no_method_has_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no hyper-parameter of any of the methods 'input_sise'; did you mean"):
+        cells("{methods: [posenet], datasets: [hand], hparams: {input_sise: [64, 64]}}", tmp_path)
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yaml")))
 def test_our_own_matrices_name_what_exists(name: str) -> None:
     assert Matrix.load(name, DatasetRegistry()).cells(methods.discover(), datamodules.discover())

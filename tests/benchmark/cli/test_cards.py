@@ -4,7 +4,9 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
 import methods
 from benchmark.cell import Cell, Context
@@ -14,7 +16,7 @@ from benchmark.matrix import Matrix
 from benchmark.store import RunRecord, RunStore
 from benchmark.training.run_cell import run_cell
 from datamodules import DatasetRegistry
-from datamodules.phantom.card_formats import write_private
+from datamodules.phantom.card_formats import Labelled, write_dicom, write_labelme, write_private
 
 
 @pytest.fixture
@@ -75,6 +77,45 @@ def test_commands_that_describe_take_cards(here: Path, capsys: pytest.CaptureFix
     assert json.loads(capsys.readouterr().out)["points"] == 12
     assert main(["data", "check", card]) == 0
     assert "Cases with both film and labels: 8" in capsys.readouterr().out
+
+
+def test_a_method_that_cannot_have_a_cards_landmarks_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card = here / "cards" / "knee" / "knee.yaml"
+    content = yaml.safe_load(card.read_text())
+    card.write_text(yaml.safe_dump({key: value for key, value in content.items() if key != "groups"}))
+    assert main(["describe", "two-stage-lumbar", "--card", str(card)]) == 2
+    assert "two-stage-lumbar cannot have these 12 landmarks" in capsys.readouterr().err
+
+
+def test_what_is_wrong_with_a_private_card_is_told_by_reveal_only(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = here / "cards" / "knee" / "knee.yaml"
+    content = yaml.safe_load(card.read_text())
+    card.write_text(yaml.safe_dump({**content, "private": True, "flips": [["Smith-left", "Smith-right"]]}))
+    assert main(["data", "check", str(card)]) == 2
+    assert "Smith" not in capsys.readouterr().err
+    assert main(["data", "check", str(card), "--reveal"]) == 2
+    assert "Smith-left" in capsys.readouterr().err
+
+
+def test_two_readers_of_a_card_have_rows_of_their_own(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = here / "cards" / "ward"
+    rng = np.random.default_rng(0)
+    names = ("a", "b", "c")
+    films = [Labelled(f"films/{i}.dcm", rng.uniform(5, 40, (3, 2)), (60, 50)) for i in range(10)]
+    for film in films:
+        write_dicom(folder / film.image, rng.integers(0, 255, film.size).astype(np.uint8), patient=film.image)
+    for reader in ("senior", "junior"):
+        moved = [film._replace(points=film.points + rng.normal(0, 2, (3, 2))) for film in films]
+        write_labelme(folder / "labels" / reader, moved, names)
+    assert main(["data", "new-card", str(folder)]) == 0
+    assert "labelme labels of 10 images by 2 readers, 3 landmarks each" in capsys.readouterr().out
+    card = str(folder / "card.yaml")
+    assert main(["data", "readers", card]) == 0
+    assert main(["run", "--card", card, "--methods", "mean_shape"]) == 0
+    rows = {run.cell.variant: run.status for run in RunStore(here / "runs").runs()}
+    assert rows == {"reader-reader1": "done", "reader-reader2": "done", "mean_shape": "done"}
 
 
 def test_a_first_card_is_written_and_can_be_checked(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -162,6 +162,8 @@ def test_tracking_is_on_by_default_only_with_a_key(
     (tmp_path / "netrc").write_text("machine api.wandb.ai login user password secret\n")
     assert is_wanted()
     assert not is_wanted("none")
+    assert not is_wanted(private=True)
+    assert is_wanted("wandb", private=True)
     (tmp_path / "netrc").unlink()
     monkeypatch.setenv("WANDB_API_KEY", "secret")
     assert is_wanted()
