@@ -46,6 +46,37 @@ def check(name: str, *, root: Path | None = None, reveal: bool = False, json: bo
     return code
 
 
+def preview(
+    name: str,
+    *,
+    root: Path | None = None,
+    protocol: str = "",
+    cases: int = 12,
+    reveal: bool = False,
+    out: Path | None = None,
+) -> int:
+    """Write a page of films with their landmarks, names and numbers drawn on, for this machine only.
+
+    Args:
+        name: Of the dataset, or the file of a card.
+        root: Its folder, or the folder that holds it; a card says it itself.
+        protocol: Whose truth is drawn; the first one if not given.
+        cases: How many films: odd ones first, the others spread over the set.
+        reveal: Show the names of a private set's films and landmarks, too.
+        out: Folder for the page; one below data/preview if not given. It holds films: keep it where they may be.
+    """
+    from benchmark.dataset_folders import DATA
+    from datamodules.audit.preview import write_preview
+
+    name, dataset_class, folder = _dataset(name, root)
+    shown = _revealed(dataset_class) if reveal and dataset_class.private else dataset_class
+    data = shown(folder, protocol, allow_missing=True)
+    page = write_preview(data, out or DATA / "preview" / name, cases, private=dataset_class.private)
+    note = " It holds films of a private set: keep it on this machine." if dataset_class.private else ""
+    console.print(f"{page}{note}", markup=False)
+    return 0
+
+
 def audit(
     name: str, *, root: Path | None = None, protocol: str = "", out: Path | None = None, json: bool = False
 ) -> int:
@@ -150,14 +181,20 @@ def _dataset(name: str, root: Path | None) -> tuple[str, Any, Path]:
     return chosen, known[chosen], dataset_folders.find(chosen, known[chosen], root)
 
 
-def _reveal(dataset_class: Any, folder: Path) -> int:  # noqa: ANN401
-    """Print what a private set holds in clear text, for its owner's eyes."""
+def _revealed(dataset_class: Any) -> Any:  # noqa: ANN401
+    """Return a private card's dataset in clear text, for its owner's eyes."""
     from dataclasses import replace
 
-    from datamodules.audit.check import check
     from datamodules.private import dataset_of
 
-    report = check(dataset_of(replace(dataset_class.card, private=False)), folder)
+    return dataset_of(replace(dataset_class.card, private=False))
+
+
+def _reveal(dataset_class: Any, folder: Path) -> int:  # noqa: ANN401
+    """Print what a private set holds in clear text, for its owner's eyes."""
+    from datamodules.audit.check import check
+
+    report = check(_revealed(dataset_class), folder)
     console.print(report.text, markup=False)
     if report.usable:
         console.print("\nCases as they are shown elsewhere:")

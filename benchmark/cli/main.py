@@ -27,6 +27,7 @@ COMMANDS: Commands = {
     "describe": catalogue.describe,
     "data": {
         "check": data.check,
+        "preview": data.preview,
         "audit": data.audit,
         "phantom": data.phantom,
         "readers": data.readers,

@@ -44,14 +44,21 @@ def write_audit(name: str, found: Audit, folder: Path) -> None:
     table = pd.DataFrame([finding.facts for finding in found.findings], columns=columns)
     table.to_csv(folder / "pairs.csv", index=False, lineterminator="\n")
     pairs = list(zip_longest(found.findings, (_pictures(*films) for films in found.pictures)))
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    page = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    text = page.get_template("audit.html.j2").render(name=name, found=found, pairs=pairs)
+    text = render("audit.html.j2", name=name, found=found, pairs=pairs)
     (folder / "index.html").write_text(text, encoding="utf-8")
 
 
+def render(template: str, **values: object) -> str:
+    """Return a page from one of this package's templates; values are escaped."""
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    return pages.get_template(template).render(values)
+
+
 def _pictures(first: Look, second: Look, pair: Pair) -> Pictures:
-    return Pictures(_address(first.image), _address(second.image), _address(difference(first, second, pair)))
+    return Pictures(
+        to_jpeg_address(first.image), to_jpeg_address(second.image), to_jpeg_address(difference(first, second, pair))
+    )
 
 
 def difference(first: Look, second: Look, pair: Pair) -> UInt8[np.ndarray, "height width"]:
@@ -66,6 +73,7 @@ def difference(first: Look, second: Look, pair: Pair) -> UInt8[np.ndarray, "heig
     return np.where(both, np.clip(away, 0, 255), OUTSIDE).astype(np.uint8)
 
 
-def _address(image: UInt8[np.ndarray, "height width"]) -> str:
+def to_jpeg_address(image: UInt8[np.ndarray, "height width"]) -> str:
+    """Return an image as a `data:` address of a JPEG."""
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
