@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lint type test docs smoke benchmark leaderboard site
+.PHONY: help install lint type test fuzz docs smoke benchmark leaderboard site
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,6 +39,9 @@ test: $(INSTALLED)  ## run the whole test suite, doctests included
 docs: $(INSTALLED)  ## build the documentation in docs/_build/html, warnings are errors
 	rm -rf docs/api docs/_build
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -q -j auto -b html docs docs/_build/html
+
+fuzz: $(INSTALLED)  ## feed damaged files to every parser for 60 s each
+	FUZZ_SECONDS=60 $(PYTEST) -q tests/fuzz
 
 smoke: $(INSTALLED)  ## train every method for one epoch on a few phantoms
 	store=$$(mktemp -d); trap 'rm -rf "$$store"' EXIT; $(BIN)/osteomark run --matrix smoke --store "$$store"

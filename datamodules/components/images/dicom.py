@@ -63,8 +63,8 @@ def dicom_size(path: Path) -> tuple[int, int]:
     try:
         frames = int(header.get("NumberOfFrames") or 1)
         rows, columns = int(header.Rows), int(header.Columns)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise UnreadableError("it is a DICOM file without an image") from error
+    except Exception as error:  # pydicom reads values late and raises all kinds on broken ones
+        raise UnreadableError("it is a DICOM file without an image, or a damaged one") from error
     if frames != 1:
         raise UnreadableError(f"it has {frames} frames instead of one; save each film as a file of its own")
     return check_size(rows, columns)
@@ -82,7 +82,7 @@ def dicom_spacing(path: Path, keyword: str = "PixelSpacing") -> tuple[float, flo
     try:
         value = read_dataset(path, [keyword]).get(keyword)
         rows, columns = (float(number) for number in value)
-    except (TypeError, ValueError, OSError):
+    except Exception:  # pydicom reads values late and raises all kinds on broken ones
         return math.nan, math.nan
     return (columns, rows) if all(0 < number < math.inf for number in (rows, columns)) else (math.nan, math.nan)
 
@@ -91,7 +91,7 @@ def dicom_text(path: Path, keyword: str) -> str:
     """Return an element as text; empty where it is missing or the file is no DICOM."""
     try:
         return str(read_dataset(path, [keyword]).get(keyword) or "").strip()
-    except (OSError, ValueError):
+    except Exception:  # pydicom reads values late and raises all kinds on broken ones
         return ""
 
 

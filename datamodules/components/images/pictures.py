@@ -66,14 +66,17 @@ def read_picture(path: Path, *, exif: bool) -> Decoded:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open a picture of one page at that page."""
-    try:
-        image = Image.open(path, formats=FORMATS)
-    except UnidentifiedImageError as error:
-        raise UnreadableError("it is no image, or its beginning is damaged") from error
-    except Image.DecompressionBombError as error:
-        raise UnreadableError("its header claims more pixels than any film has") from error
-    with image:
+    """Open a picture of one page at that page.
+
+    Pillow is given an open file: of a path it would map uncompressed TIFF into memory, and then not turn it.
+    """
+    with path.open("rb") as file:
+        try:
+            image = Image.open(file, formats=FORMATS)
+        except UnidentifiedImageError as error:
+            raise UnreadableError("it is no image, or its beginning is damaged") from error
+        except Image.DecompressionBombError as error:
+            raise UnreadableError("its header claims more pixels than any film has") from error
         check_size(image.height, image.width)
         if image.format in ("TIFF", "GIF", "PNG", "WEBP"):
             _find_page(image)

@@ -1,4 +1,4 @@
-"""`osteomark data preview`: every film with its landmarks where they are, and nothing private that was not asked for."""
+"""`osteomark data preview`: every film with its landmarks where they are, and nothing private without `--reveal`."""
 
 import base64
 import re

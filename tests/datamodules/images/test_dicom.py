@@ -114,3 +114,11 @@ def test_a_file_without_suffix_is_known_by_its_mark(tmp_path: Path) -> None:
     assert np.array_equal(read_film(tmp_path / "IM0001"), RAMP)
     assert dicom_text(tmp_path / "IM0001", "PatientID") == "P7"
     assert dicom_text(tmp_path / "IM0001", "StudyID") == ""
+
+
+def test_a_value_that_pydicom_cannot_convert_is_as_none(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "a.dcm", RAMP, bits=8, spacing=(0.2, 0.2))
+    content = (tmp_path / "a.dcm").read_bytes()
+    at = content.index(b"\x28\x00\x30\x00DS") + 4
+    (tmp_path / "a.dcm").write_bytes(content[:at] + b"D\0" + content[at + 2 :])  # found by `make fuzz`
+    assert np.isnan(dicom_spacing(tmp_path / "a.dcm")).all()

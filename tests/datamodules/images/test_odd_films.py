@@ -188,6 +188,16 @@ def test_a_film_is_turned_as_its_exif_orientation_says(orientation: int, suffix:
     assert repairs(path) == ({Repair.EXIF} if orientation > 1 else set())
 
 
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_a_tiff_s_own_orientation_is_always_followed(compression: str | None, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(RAMP).save(tmp_path / "a.tif", exif=exif, compression=compression)
+    for followed in (True, False):
+        assert np.array_equal(read_film(tmp_path / "a.tif", exif=followed), np.rot90(RAMP, -1))
+        assert film_size(tmp_path / "a.tif", exif=followed) == (256, 40)
+
+
 def test_a_tiff_of_several_pages_is_refused_and_one_with_a_reduced_copy_is_read(tmp_path: Path) -> None:
     pages = [Image.fromarray(RAMP), Image.fromarray(RAMP[:, ::2])]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
@@ -265,3 +275,67 @@ def test_films_of_the_rarer_polarity_are_named(inverted: int, tmp_path: Path) ->
         films[f"film{index}"] = statistics(tmp_path / f"{index}.png")
     named = [said.partition(":")[0] for said in odd_films(films)]
     assert named == [f"film{index}" for index in range(inverted)]
+
+
+def claim(path: Path, width: int, height: int) -> None:
+    """Write a small file of the path's format whose header claims a size."""
+    if path.suffix == ".png":
+        chunks = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+        bomb = zlib.compress(bytes(10**6))
+        content = b"\x89PNG\r\n\x1a\n" + chunks + png_chunk(b"IDAT", bomb) + png_chunk(b"IEND", b"")
+    elif path.suffix == ".jpg":
+        Image.fromarray(RAMP).save(path)
+        content = path.read_bytes()
+        at = content.index(b"\xff\xc0") + 5
+        content = content[:at] + struct.pack(">HH", height, width) + content[at + 4 :]
+    elif path.suffix == ".bmp":
+        Image.fromarray(RAMP).save(path)
+        content = path.read_bytes()
+        content = content[:18] + struct.pack("<ii", width, height) + content[26:]
+    elif path.suffix == ".tif":
+        content = write_tiff(path, RAMP).read_bytes()
+        for tag, value in ((256, width), (257, height), (278, height)):
+            start = content.index(entry := struct.pack("<HHI", tag, 4, 1)) + len(entry)
+            content = content[:start] + struct.pack("<I", value) + content[start + 4 :]
+    elif path.suffix == ".mha":
+        header = f"ObjectType = Image\nNDims = 2\nDimSize = {width} {height}\nElementType = MET_UCHAR\n"
+        content = f"{header}CompressedData = True\nElementDataFile = LOCAL\n".encode() + zlib.compress(bytes(10**6))
+    else:
+        write_dicom(path, RAMP, bits=8)
+        dataset = pydicom.dcmread(path)
+        dataset.Rows, dataset.Columns = height, width
+        dataset.save_as(path)
+        return
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".mha", ".dcm"])
+def test_a_header_that_claims_a_huge_film_is_a_sentence_before_anything_is_decoded(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    claim(path, 60_000, 60_000)
+    for read in (film_size, read_film):
+        with pytest.raises(DataError, match=rf"a\{suffix} cannot be read .*pixels"):
+            read(path)
+    claim(path, 256, 40)
+    assert film_size(path) == (40, 256)
+
+
+def test_a_deflated_dicom_is_read_unless_it_inflates_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dicom(tmp_path / "a.dcm", RAMP)
+    dataset = pydicom.dcmread(tmp_path / "a.dcm")
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    dataset.save_as(tmp_path / "b.dcm")
+    assert np.array_equal(read_film(tmp_path / "b.dcm"), read_film(tmp_path / "a.dcm"))
+    monkeypatch.setattr("datamodules.components.images.dicom.MAX_PIXELS", 1000)
+    with pytest.raises(DataError, match=r"b\.dcm .*inflates to more"):
+        read_film(tmp_path / "b.dcm")
+
+
+def test_an_mha_reads_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "secret.raw").write_bytes(bytes(16))
+    header = "ObjectType = Image\nNDims = 2\nDimSize = 4 4\nElementType = MET_UCHAR\nElementDataFile = secret.raw\n"
+    (tmp_path / "a.mha").write_text(header)
+    with pytest.raises(DataError, match=r"a\.mha .*another file"):
+        read_film(tmp_path / "a.mha")
