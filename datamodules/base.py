@@ -192,7 +192,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
         inventory = self.scanned
         if inventory.unreadable and not self.allow_missing:
             more = len(inventory.unreadable) - 1
-            raise DataError(inventory.unreadable[0] + (f" {more} more cannot be read either." if more else ""))
+            raise DataError(inventory.unreadable[0] + (f" {more} more: data check lists them." if more else ""))
         if inventory.missing and not self.allow_missing:
             count = "a file" if len(inventory.missing) == 1 else f"{len(inventory.missing)} files"
             raise DataError(

@@ -222,7 +222,10 @@ class Private(LandmarkDataModule):
         self._records()
         flaws = self.described.flaws
         if flaws and self.private:
-            return [f"{len(flaws)} label files or entries of {self.card.name} cannot be used; --reveal names them."]
+            return [
+                f"{len(flaws)} label files or entries of {self.card.name} cannot be used; `osteomark data check CARD "
+                f"--reveal` names them, and --allow-missing goes on without them."
+            ]
         return list(flaws)
 
     def _records(self) -> list[Record]:
@@ -280,7 +283,6 @@ class Private(LandmarkDataModule):
             yield "The card does not say which films show one patient: every film counts as a patient."
             return
         unknown = sum(not patient for patient in patients)
-        yield f"Patients: {len(set(patients) - {''}) + unknown}, with {len(patients)} films."
         if unknown:
             yield f"Films that the card's patient does not fit, each a patient of its own: {unknown}."
 

@@ -135,6 +135,7 @@ def readers(
     root: Path | None = None,
     store: Path = Path("runs"),
     protocols: Sequence[str] = (),
+    allow_missing: bool = False,
 ) -> int:
     """Store what a dataset's readers marked as runs, so that leaderboards show how far they are from each other.
 
@@ -143,12 +144,14 @@ def readers(
         root: Its folder, or the folder that holds it; a card says it itself.
         store: Folder of the runs.
         protocols: Only under these protocols; under all whose truth is not the reader's own if none is given.
+        allow_missing: Go on without the cases whose files are missing or unreadable.
     """
     from benchmark.dataset_folders import CACHE
     from benchmark.scoring.readers import write_readers
 
     name, dataset_class, folder = _dataset(name, root)
-    for record in write_readers(name, dataset_class, folder, store, protocols, cache=CACHE):
+    cache = CACHE / f"private-{name}" if dataset_class.private else CACHE
+    for record in write_readers(name, dataset_class, folder, store, protocols, cache, allow_missing=allow_missing):
         print(record.folder)
     print(f"next: osteomark leaderboard --store {store}")
     return 0

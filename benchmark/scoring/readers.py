@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,8 @@ def write_readers(
     store: Path | str,
     protocols: Sequence[str] = (),
     cache: Path | None = None,
+    *,
+    allow_missing: bool = False,
 ) -> list[RunRecord]:
     """Write one run per reader, protocol and split.
 
@@ -41,6 +44,7 @@ def write_readers(
         store: The run store's folder.
         protocols: Names of protocols; all if there is none.
         cache: Folder for decoded films.
+        allow_missing: Go on without the cases whose files are missing or unreadable.
 
     Returns:
         The records, in the protocols' order.
@@ -52,12 +56,10 @@ def write_readers(
     if not dataset_class.readers:
         raise ValueError(f"{name} publishes no reader apart from the truth, so there is nothing to compare.")
     chosen = [dataset_class.find_protocol(protocol) for protocol in protocols] or dataset_class.protocols
-    own = {
-        reader: dataset_class(root, _own(dataset_class, reader), cache=cache).inventory.cases
-        for reader in _readers(dataset_class)
-    }
+    opened = partial(dataset_class, root, allow_missing=allow_missing, cache=cache)
+    own = {reader: opened(protocol=_own(dataset_class, reader)).inventory.cases for reader in _readers(dataset_class)}
     return [
-        _write(name, dataset_class(root, protocol.name, split, cache=cache), reader, own[reader], RunStore(store))
+        _write(name, opened(protocol=protocol.name, split=split), reader, own[reader], RunStore(store))
         for protocol in chosen
         for reader in _compared(dataset_class, protocol)
         for split in protocol.splits

@@ -104,7 +104,7 @@ def _contents(inventories: Sequence[Inventory], dataset: type[LandmarkDataModule
     patients = len({case.patient for case in cases.values()})
     yield f"Patients: {patients if dataset.patient_rule else 'not known, every film counts as one'}"
     yield from _section("Missing files", _union(inventory.missing for inventory in inventories))
-    yield from _section("Unreadable films", _union(inventory.unreadable for inventory in inventories))
+    yield from _section("Unreadable films and labels", _union(inventory.unreadable for inventory in inventories))
     oddities = _union(inventory.oddities for inventory in inventories)
     yield from _section("Odd films and labels, kept as they are", oddities, len(oddities))
     yield from _section("Notes", _union(inventory.notes for inventory in inventories))

@@ -57,7 +57,7 @@ def test_check_lists_what_is_missing_and_unreadable_and_what_still_runs(fresh: F
     assert report.usable
     assert len(report.absent) == 2
     assert "Missing files (1)" in report.text
-    assert "Unreadable films (1)" in report.text
+    assert "Unreadable films and labels (1)" in report.text
     assert gone.stem in report.text
     assert broken.name in report.text
     assert "runs with --allow-missing" in report.text

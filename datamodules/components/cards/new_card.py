@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from datamodules.components.cards.card import Card
+from datamodules.components.cards.formats.tables import table_rows
 from datamodules.components.cards.label_detection import LabelFindings, find_labels, pattern_of, patterns_of
 from datamodules.components.cards.left_right import propose_flips
 from datamodules.components.cards.records import CardFolder
@@ -52,7 +53,7 @@ def write_card(folder: Path, out: Path) -> list[str]:
     findings = find_labels(folder, files)
     notes: list[str] = []
     content = _content(folder, out, films, findings, notes)
-    text = _text(content, findings)
+    text = _text(content, findings, _tables(folder, files, films, findings))
     described = _try(text, out)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
@@ -180,7 +181,27 @@ def _part(word: str) -> str:
     return next((part for part, words in PARTS.items() if word.lower() in words), "")
 
 
-def _text(content: Mapping[str, Any], findings: LabelFindings) -> str:
+def _tables(folder: Path, files: Sequence[Path], films: Sequence[Path], findings: LabelFindings) -> list[str]:
+    """Return a line of a card per table that has a line for half of the films or more, and names its columns."""
+    stems = {film.stem.casefold() for film in films}
+    lines = []
+    for path in files:
+        if path.suffix.lower() not in (".csv", ".tsv") or path in findings.files:
+            continue
+        try:
+            rows = table_rows(path)
+        except DataError:
+            continue
+        for column in rows[0].values:
+            if 2 * len(stems & {Path(row.values[column]).stem.casefold() for row in rows}) >= len(stems):
+                others = ", ".join(name for name in rows[0].values if name != column)
+                table = _flow({"path": path.relative_to(folder).as_posix(), "case": column})
+                lines.append(f"table: {table}   # its columns: {others}")
+                break
+    return lines
+
+
+def _text(content: Mapping[str, Any], findings: LabelFindings, tables: Sequence[str]) -> str:
     """Write the card with what its author has to decide said beside it."""
     missing = {
         "spacing": "spacing: {mm_per_pixel: 0.1}   # or column, dicom, between: without it all is scored in pixels",
@@ -191,6 +212,7 @@ def _text(content: Mapping[str, Any], findings: LabelFindings) -> str:
     lines += [_dumped(key, value) for key, value in content.items()]
     lines += ["", "# To be decided:"]
     lines += [f"# {text}" for key, text in missing.items() if key not in content]
+    lines += [f"# {text}" for text in tables]
     lines += ["# groups: {T1: [a, b, c, d]}     # structures, a vertebra's corners say", "# edges: [[a, b]]"]
     lines += ["# normalizer: [a, b]              # the pair whose distance normalises the NME"]
     lines += [f"# radii: {'[2, 2.5, 3, 4]' if 'spacing' in content else '[10, 20, 30, 40]'}"]

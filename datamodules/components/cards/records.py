@@ -18,7 +18,7 @@ from datamodules.components.cards.embedded import shows
 from datamodules.components.cards.film_index import FilmIndex, visible_files
 from datamodules.components.cards.formats import Labels, Source, parse_labels
 from datamodules.components.cards.formats.common import ImageLabels, attempt, number
-from datamodules.components.cards.formats.tables import IMAGE, TableRow, column, read_table
+from datamodules.components.cards.formats.tables import IMAGE, CsvRow, column, read_table
 from datamodules.components.cards.splits import SplitMember
 from datamodules.components.cards.values import nearest
 from datamodules.components.errors import DataError
@@ -78,7 +78,7 @@ class Record(NamedTuple):
         Raises:
             DataError: There is no such column.
         """
-        return column(TableRow(self.location, self.columns), name, what) if self.columns else ""
+        return column(CsvRow(self.location, self.columns), name, what) if self.columns else ""
 
 
 class _Contents(NamedTuple):

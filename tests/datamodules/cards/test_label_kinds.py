@@ -341,7 +341,6 @@ def test_a_name_that_no_label_has_is_named_with_the_nearest(tmp_path: Path) -> N
 def test_the_patients_rule(tmp_path: Path) -> None:
     card_formats.write_wide(tmp_path / "points.csv", drawn(tmp_path), NAMES)
     found = dataset(tmp_path, "wide-csv", "points.csv", patient={"pattern": "f([0-3])"}).inventory
-    assert "Patients: 6, with 6 films." in found.notes
     assert "Films that the card's patient does not fit, each a patient of its own: 2." in found.notes
     with pytest.raises(DataError, match=r"patient \(pattern 'case\(.\)'\) fits no film, films/f0\.png for one"):
         _ = dataset(tmp_path, "wide-csv", "points.csv", patient={"pattern": "case(.)"}).inventory

@@ -63,8 +63,9 @@ def test_every_table_of_points_is_read(tmp_path: Path) -> None:
     films = labelled(tmp_path, [f"films/{index}.png" for index in range(6)])
     card_formats.write_wide(tmp_path / "train.csv", films[:4], NAMES)
     card_formats.write_wide(tmp_path / "test.csv", films[4:], NAMES)
-    (tmp_path / "notes.csv").write_text("film,finding\n1,none\n")
+    (tmp_path / "notes.csv").write_text("finding,film\n" + "".join(f"none,{index}.PNG\n" for index in range(6)))
     assert sorted(written(tmp_path)["annotations"]["path"]) == ["test.csv", "train.csv"]  # type: ignore[index]
+    assert "# table: {path: notes.csv, case: film}   # its columns: finding" in (tmp_path / "card.yaml").read_text()
     assert len(dataset_of(Card.load(tmp_path / "card.yaml"))(tmp_path).split.tests["test"]) == 2
 
 

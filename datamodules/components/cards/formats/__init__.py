@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datamodules.components.cards.formats import coco, cvat, labelme, long_csv, text, wide_csv
-from datamodules.components.cards.formats.common import ImageLabels, Mark, Point, Source, refuse_repeats
+from datamodules.components.cards.formats.common import ImageLabels, Point, PointLabel, Source, refuse_repeats
 from datamodules.components.errors import DataError
 
 PARSERS: Mapping[str, Callable[[Path, Source], Iterator[ImageLabels | DataError]]] = {
@@ -28,7 +28,7 @@ class Labels(NamedTuple):
 
     Attributes:
         entry: What the label file has.
-        points: Label to (x, y) as the file has it; NaN where missing.
+        points: PointLabel to (x, y) as the file has it; NaN where missing.
     """
 
     entry: ImageLabels
@@ -77,11 +77,11 @@ def parse_labels(source: Source) -> ParsedLabels:
     return ParsedLabels(labels, flaws)
 
 
-def _has_label_in_two_structures(marks: Sequence[Mark]) -> bool:
+def _has_label_in_two_structures(marks: Sequence[PointLabel]) -> bool:
     return len({mark.label for mark in marks}) < len({(mark.structure, mark.label) for mark in marks})
 
 
-def _name(mark: Mark, *, by_structure: bool) -> str:
+def _name(mark: PointLabel, *, by_structure: bool) -> str:
     """Return a landmark's name; a label that begins with its structure has it already."""
     own = not mark.structure or mark.label.startswith((f"{mark.structure}-", f"{mark.structure}_"))
     return mark.label if own or not by_structure else f"{mark.structure}-{mark.label}"

@@ -9,8 +9,8 @@ from typing import Any
 
 from datamodules.components.cards.formats.common import (
     ImageLabels,
-    Mark,
     Point,
+    PointLabel,
     Source,
     attempt,
     entry,
@@ -52,7 +52,7 @@ def parse(path: Path, source: Source) -> Iterator[ImageLabels | DataError]:
 def _labels(
     path: Path, image: Mapping[str, Any], entries: Entries, categories: Mapping[str, Mapping[str, Any]], source: Source
 ) -> ImageLabels:
-    marks: list[Mark] = []
+    marks: list[PointLabel] = []
     for location, annotation in entries:
         points = _points(entry(annotation, "keypoints", list, location), location)
         category = categories.get(str(annotation.get("category_id")), {})
@@ -62,7 +62,7 @@ def _labels(
         elif len(entries) == 1:
             marks += in_order(points, source, location)
         else:
-            marks += [Mark(str(index), point, structure) for index, point in enumerate(points, 1)]
+            marks += [PointLabel(str(index), point, structure) for index, point in enumerate(points, 1)]
     location = entries[0][0]
     folder = path.parent.relative_to(source.root).as_posix()
     name = entry(image, "file_name", str, location)
@@ -84,7 +84,7 @@ def _points(values: Sequence[object], location: str) -> list[Point]:
     return [(math.nan, math.nan) if v == 0 else point(x, y, location) for x, y, v in triples]
 
 
-def _named(names: object, points: Sequence[Point], structure: str, location: str) -> list[Mark]:
+def _named(names: object, points: Sequence[Point], structure: str, location: str) -> list[PointLabel]:
     if not isinstance(names, list) or len(names) != len(points):
         raise DataError(f"{location} has {len(points)} keypoints, but its category names others; export it again.")
-    return [Mark(str(name), point, structure) for name, point in zip(names, points, strict=True)]
+    return [PointLabel(str(name), point, structure) for name, point in zip(names, points, strict=True)]

@@ -23,7 +23,7 @@ _shortened = reprlib.Repr()
 _shortened.maxstring = _shortened.maxother = LONGEST_VALUE
 
 
-class Mark(NamedTuple):
+class PointLabel(NamedTuple):
     """One labelled point.
 
     Attributes:
@@ -52,7 +52,7 @@ class ImageLabels(NamedTuple):
 
     image: str
     location: str
-    marks: Sequence[Mark]
+    marks: Sequence[PointLabel]
     columns: Mapping[str, str] = {}
     size: tuple[int, int] | None = None
     other_image: str = ""
@@ -129,7 +129,7 @@ def point(x: object, y: object, location: str, decimal: str = ".") -> Point:
     return (math.nan, math.nan) if math.isnan(sum(values)) else values
 
 
-def in_order(points: Sequence[Point], source: Source, location: str) -> list[Mark]:
+def in_order(points: Sequence[Point], source: Source, location: str) -> list[PointLabel]:
     """Return the points as marks where the file has them in the landmarks' order, without labels.
 
     Raises:
@@ -139,7 +139,7 @@ def in_order(points: Sequence[Point], source: Source, location: str) -> list[Mar
         raise DataError(
             f"{location} has {len(points)} points, but the card has {source.landmarks} names; make them agree."
         )
-    return [Mark(label, point) for label, point in zip(source.ordered, points, strict=True)]
+    return [PointLabel(label, point) for label, point in zip(source.ordered, points, strict=True)]
 
 
 def refuse_repeats(keys: Iterable[tuple[str, str]], location: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.parsers import expat
 
-from datamodules.components.cards.formats.common import ImageLabels, Mark, Source, point, read_text, shown
+from datamodules.components.cards.formats.common import ImageLabels, PointLabel, Source, point, read_text, shown
 from datamodules.components.errors import DataError
 
 
@@ -32,7 +32,7 @@ class _CvatParser:
         self.path = path
         self.parsed: list[ImageLabels | DataError] = []
         self.image: dict[str, str] | None = None
-        self.marks: list[Mark] = []
+        self.marks: list[PointLabel] = []
         self.flaw: DataError | None = None
         self.skeleton, self.line = "", 0
         self.expat = expat.ParserCreate()
@@ -67,7 +67,7 @@ class _CvatParser:
             except DataError as error:
                 self.flaw = self.flaw or error
 
-    def _marks(self, attributes: dict[str, str]) -> list[Mark]:
+    def _marks(self, attributes: dict[str, str]) -> list[PointLabel]:
         label, texts = attributes.get("label", ""), attributes.get("points", "").split(";")
         points = []
         for text in texts:
@@ -78,7 +78,7 @@ class _CvatParser:
                 )
             points.append(point(values[0], values[1], self.location))
         labels = [label] if len(points) == 1 else [f"{label}-{index}" for index in range(1, len(points) + 1)]
-        return [Mark(label, point, self.skeleton) for label, point in zip(labels, points, strict=True)]
+        return [PointLabel(label, point, self.skeleton) for label, point in zip(labels, points, strict=True)]
 
     def _end(self, tag: str) -> None:
         if tag == "skeleton":

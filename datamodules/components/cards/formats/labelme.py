@@ -11,7 +11,7 @@ from typing import Any
 
 from datamodules.components.cards.formats.common import (
     ImageLabels,
-    Mark,
+    PointLabel,
     Source,
     entry,
     image_size,
@@ -43,7 +43,7 @@ def parse(path: Path, source: Source) -> Iterator[ImageLabels | DataError]:
         if len(values) != 1 or not isinstance(values[0], list) or len(values[0]) != 2:
             raise DataError(f"{location} has {shown(values)} where one point is needed; correct it in LabelMe.")
         label = str(entry(shape, "label", str, location))
-        marks.append(Mark(label, point(values[0][0], values[0][1], location), structures.get(_group(shape), "")))
+        marks.append(PointLabel(label, point(values[0][0], values[0][1], location), structures.get(_group(shape), "")))
     yield _image_labels(path, source, content, marks)
 
 
@@ -55,7 +55,7 @@ def embedded_image(path: Path) -> bytes:
         return b""
 
 
-def _image_labels(path: Path, source: Source, content: dict[str, Any], marks: list[Mark]) -> ImageLabels:
+def _image_labels(path: Path, source: Source, content: dict[str, Any], marks: list[PointLabel]) -> ImageLabels:
     size = image_size(content.get("imageHeight"), content.get("imageWidth"))
     named = str(content.get("imagePath") or path.stem)
     if _stem(named) == path.stem:

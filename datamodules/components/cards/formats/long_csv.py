@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from datamodules.components.cards.formats.common import ImageLabels, Mark, Source, attempt, point
-from datamodules.components.cards.formats.tables import IMAGE, TableRow, column, read_table
+from datamodules.components.cards.formats.common import ImageLabels, PointLabel, Source, attempt, point
+from datamodules.components.cards.formats.tables import IMAGE, CsvRow, column, read_table
 from datamodules.components.errors import DataError
 
 Keys = tuple[str, str, str]
@@ -20,7 +20,7 @@ def parse(path: Path, source: Source) -> Iterator[ImageLabels | DataError]:
     """
     spec = source.spec
     keys = spec.label, spec.x or "x", spec.y or "y"
-    images: dict[str, list[TableRow]] = {}
+    images: dict[str, list[CsvRow]] = {}
     for row in read_table(path, spec.delimiter):
         if isinstance(row, DataError):
             yield row
@@ -31,8 +31,8 @@ def parse(path: Path, source: Source) -> Iterator[ImageLabels | DataError]:
         yield attempt(_labels, image, rows, keys, spec.decimal)
 
 
-def _labels(image: str, rows: list[TableRow], keys: Keys, decimal: str) -> ImageLabels:
+def _labels(image: str, rows: list[CsvRow], keys: Keys, decimal: str) -> ImageLabels:
     label, x, y = keys
-    marks = [Mark(row.values[label], point(row.values[x], row.values[y], row.location, decimal)) for row in rows]
+    marks = [PointLabel(row.values[label], point(row.values[x], row.values[y], row.location, decimal)) for row in rows]
     others = {name: value for name, value in rows[0].values.items() if name not in keys}
     return ImageLabels(image, rows[0].location, marks, others)

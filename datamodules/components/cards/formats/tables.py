@@ -18,7 +18,7 @@ IMAGE = "the image"
 """What messages call the column that names the image."""
 
 
-class TableRow(NamedTuple):
+class CsvRow(NamedTuple):
     """A line of a table.
 
     Attributes:
@@ -30,7 +30,7 @@ class TableRow(NamedTuple):
     values: Mapping[str, str]
 
 
-def read_table(path: Path, delimiter: str = "", *, header: bool = True) -> list[TableRow | DataError]:
+def read_table(path: Path, delimiter: str = "", *, header: bool = True) -> list[CsvRow | DataError]:
     """Return a CSV file's lines; without a header the columns are called 0, 1, 2 ...
 
     Returns:
@@ -55,7 +55,7 @@ def read_table(path: Path, delimiter: str = "", *, header: bool = True) -> list[
     return rows
 
 
-def table_rows(path: Path, delimiter: str = "", *, header: bool = True) -> list[TableRow]:
+def table_rows(path: Path, delimiter: str = "", *, header: bool = True) -> list[CsvRow]:
     """Return a CSV file's lines as `read_table` does.
 
     Raises:
@@ -69,7 +69,7 @@ def table_rows(path: Path, delimiter: str = "", *, header: bool = True) -> list[
     return rows
 
 
-def column(row: TableRow, name: str, what: str) -> str:
+def column(row: CsvRow, name: str, what: str) -> str:
     """Return a value of a line; an empty `name` means the first column.
 
     Raises:
@@ -97,13 +97,11 @@ def _lines(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"{path}, line {reader.line_num + skipped} is no line of a table ({error}).") from error
 
 
-def _row(
-    path: Path, names: Sequence[str], used: Sequence[int], line: int, values: Sequence[str]
-) -> TableRow | DataError:
+def _row(path: Path, names: Sequence[str], used: Sequence[int], line: int, values: Sequence[str]) -> CsvRow | DataError:
     location = f"{path}, line {line}"
     if any(values[len(names) :]) or len(values) <= max(used):
         return DataError(f"{location} holds {len(values)} values instead of {len(names)}; correct the line.")
-    return TableRow(location, {names[index]: values[index] for index in used})
+    return CsvRow(location, {names[index]: values[index] for index in used})
 
 
 def _refuse_deeplabcut(path: Path, lines: Sequence[tuple[int, list[str]]]) -> None:

@@ -6,7 +6,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from datamodules.components.cards.formats.common import ImageLabels, Mark, Source, in_order, point, read_text, shown
+from datamodules.components.cards.formats.common import (
+    ImageLabels,
+    PointLabel,
+    Source,
+    in_order,
+    point,
+    read_text,
+    shown,
+)
 from datamodules.components.errors import DataError
 
 _BETWEEN = re.compile(r"[\s,;]+")
@@ -24,7 +32,7 @@ def parse(path: Path, source: Source) -> Iterator[ImageLabels | DataError]:
         if line <= source.spec.skip or not text.strip():
             continue
         *label, x, y = _fields(text, f"{path}, line {line}")
-        marks.append(Mark(label[0] if label else "", point(x, y, f"{path}, line {line}")))
+        marks.append(PointLabel(label[0] if label else "", point(x, y, f"{path}, line {line}")))
     image = path.relative_to(source.root).with_suffix("").as_posix()
     if not any(mark.label for mark in marks):
         marks = in_order([mark.point for mark in marks], source, str(path))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from datamodules.components.cards.formats.common import ImageLabels, Mark, Source, attempt, in_order, point
-from datamodules.components.cards.formats.tables import IMAGE, TableRow, column, read_table
+from datamodules.components.cards.formats.common import ImageLabels, PointLabel, Source, attempt, in_order, point
+from datamodules.components.cards.formats.tables import IMAGE, CsvRow, column, read_table
 from datamodules.components.errors import DataError
 
 X, Y = "{name}_x", "{name}_y"
@@ -21,7 +21,7 @@ def parse(path: Path, source: Source) -> Iterator[ImageLabels | DataError]:
     spec = source.spec
     rows = read_table(path, spec.delimiter, header=spec.header)
     columns = {label: [key.replace("{name}", label) for key in (spec.x or X, spec.y or Y)] for label in source.labels}
-    if spec.header and (sound := next((row for row in rows if isinstance(row, TableRow)), None)):
+    if spec.header and (sound := next((row for row in rows if isinstance(row, CsvRow)), None)):
         for label, names in columns.items():
             _ = [column(sound, name, label) for name in names]
     for row in rows:
@@ -33,9 +33,9 @@ def parse(path: Path, source: Source) -> Iterator[ImageLabels | DataError]:
             yield attempt(_unnamed, row, source)
 
 
-def _named(row: TableRow, columns: dict[str, list[str]], source: Source) -> ImageLabels:
+def _named(row: CsvRow, columns: dict[str, list[str]], source: Source) -> ImageLabels:
     marks = [
-        Mark(label, point(row.values[x], row.values[y], row.location, source.spec.decimal))
+        PointLabel(label, point(row.values[x], row.values[y], row.location, source.spec.decimal))
         for label, (x, y) in columns.items()
     ]
     used = {name for names in columns.values() for name in names}
@@ -43,7 +43,7 @@ def _named(row: TableRow, columns: dict[str, list[str]], source: Source) -> Imag
     return ImageLabels(column(row, source.spec.case, IMAGE), row.location, marks, others)
 
 
-def _unnamed(row: TableRow, source: Source) -> ImageLabels:
+def _unnamed(row: CsvRow, source: Source) -> ImageLabels:
     """Return the labels of a line that is the image, then x, y of every landmark in order."""
     image, *values = row.values.values()
     needed = 2 * source.landmarks
