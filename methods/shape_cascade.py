@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import ExponentialLR
 
 from datamodules.components.samples import collate
 from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
-from methods.components.crops.regions import cut, from_region, to_region
+from methods.components.crops.crops import Crops
 from methods.components.images.intensity import grey
 from methods.components.structures.cascade import Cascade
 from methods.components.structures.group_classes import GroupClass, group_classes
@@ -133,7 +133,7 @@ class ShapeCascade(Method):
         self._train = train
         points = self._both_ways(torch.stack([sample.points for sample in train]))
         centres = self._centres(points)
-        around = [to_region(points[:, kind], centres[:, place, None], self.roi) for kind, place in self._places()]
+        around = [self._rois(centres[:, place]).to_crop(points[:, kind]) for kind, place in self._places()]
         truths = [centres, *(corners.flatten(0, 1) for corners in around)]
         for cascade, truth in zip([self.centres, *self.corners], truths, strict=True):
             for n in range(self.depth):
@@ -167,9 +167,9 @@ class ShapeCascade(Method):
         centres = self.centres(film, self._noise(batch))
         points = centres[:, self.owner]
         for (kind, place), cascade in zip(self._places(), self.corners, strict=True):
-            middle = centres[:, place]
-            corners = cascade(self._rois(film, middle)).unflatten(0, middle.shape[:2])
-            points[:, kind] = from_region(corners, middle[:, :, None], self.roi)
+            rois = self._rois(centres[:, place])
+            corners = cascade(_frames(rois, film)).unflatten(0, rois.centre.shape[:2])
+            points[:, kind] = rois.to_film(corners)
         return Prediction(points)
 
     def _step(self) -> list[Cascade]:
@@ -185,8 +185,9 @@ class ShapeCascade(Method):
         centres = self.centres.frozen(film)
         lessons = []
         for (kind, place), cascade in zip(self._places(), self._step(), strict=True):
-            truth = to_region(points[:, kind], centres[:, place, None], self.roi)
-            lessons.append(Lesson(cascade, self._rois(film, centres[:, place]), truth.flatten(0, 1)))
+            rois = self._rois(centres[:, place])
+            truth = rois.to_crop(points[:, kind])
+            lessons.append(Lesson(cascade, _frames(rois, film), truth.flatten(0, 1)))
         return lessons
 
     def _places(self) -> list[tuple[GroupClass, slice]]:
@@ -194,8 +195,8 @@ class ShapeCascade(Method):
         ends = list(accumulate(len(kind) for kind in self.groups))
         return [(kind, slice(end - len(kind), end)) for kind, end in zip(self.groups, ends, strict=True)]
 
-    def _rois(self, film: Tensor, centres: Float[Tensor, "batch group 2"]) -> Float[Tensor, "roi 1 height width"]:
-        return cut(film, centres, self.roi).flatten(0, 1)[:, None]
+    def _rois(self, centres: Float[Tensor, "batch group 2"]) -> Crops:
+        return Crops.of_size(centres, self.roi)
 
     def _centres(self, points: Float[Tensor, "batch landmark 2"]) -> Float[Tensor, "batch structure 2"]:
         """Return the mean of each structure's landmarks, NaN where one is missing."""
@@ -223,3 +224,8 @@ class Lesson(NamedTuple):
     cascade: Cascade
     frames: Float[Tensor, "frame 1 height width"]
     truth: Float[Tensor, "frame point 2"]
+
+
+def _frames(rois: Crops, film: Tensor) -> Float[Tensor, "roi 1 height width"]:
+    """Read regions of interest, one after the other, as films of one channel."""
+    return rois.cut(film).flatten(0, 1)[:, None]

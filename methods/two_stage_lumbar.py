@@ -23,7 +23,7 @@ from methods.base import (
     Sample,
     Stage,
 )
-from methods.components.crops.crops import Crops, draw, part_crops, widening
+from methods.components.crops.crops import Crops, draw, structure_crops, widening
 from methods.components.heatmap import Codec, covariance, decode, from_heatmap_grid, gaussian, to_heatmap_grid
 from methods.components.images.clahe import blur, clahe
 from methods.components.images.intensity import grey
@@ -34,10 +34,10 @@ from methods.components.networks.mnet import MNet
 from methods.components.optim import Schedule
 from methods.components.structures.centre_repair import descending, repair
 from methods.components.structures.limbs import line_field
-from methods.components.structures.vertebrae import Frame, PartClass, frames, landmark_sigma, parts
+from methods.components.structures.vertebrae import Frame, StructureClass, frames, landmark_sigma, spine_structures
 
 TYPICAL_SIGMA, TYPICAL_SPREAD = 1 / 24, 1 / 13
-"""Of a centre map's and a square's side, where the truth does not tell the size of L5 or of the square's part."""
+"""Of a centre map's and a square's side, where the labels do not tell the size of L5 or of the square's structure."""
 SMOOTHING = 4.0
 """Sigma in pixels with which the dark codec smooths landmark maps, whose Gaussians are about five times as wide."""
 
@@ -136,20 +136,20 @@ class TwoStageLumbar(Method):
     ) -> None:
         super().__init__(schema)
         self.stage_epochs, self.view_stride = epochs, film_size / view_size
-        self.parts = parts(schema)
-        self.paf_weights = (paf_weights[0], *[paf_weights[1]] * (len(self.parts.classes) - 1))
-        self.centre_net = CentreNet(1 if one_map else len(self.parts.members), centre_width, kernel, vanilla)
+        self.structures = spine_structures(schema)
+        self.paf_weights = (paf_weights[0], *[paf_weights[1]] * (len(self.structures.classes) - 1))
+        self.centre_net = CentreNet(1 if one_map else len(self.structures.members), centre_width, kernel, vanilla)
         self.mnets = nn.ModuleList(
-            MNet(kind.slots + self._has_field(kind), mnet_width, coordconv, vanilla) for kind in self.parts.classes
+            MNet(kind.slots + self._has_field(kind), mnet_width, coordconv, vanilla) for kind in self.structures.classes
         )
-        self.register_buffer("widening", torch.ones(len(self.parts.members)))
+        self.register_buffer("widening", torch.ones(len(self.structures.members)))
 
     @classmethod
     @override
     def unsupported(cls, schema: LandmarkSchema) -> str | None:
         """Ask for two groups of one size: without neighbours there is no spacing to crop by (Eq. 5)."""
-        vertebrae = parts(schema).classes[0]
-        known = vertebrae.slots > 1 and len(vertebrae.parts) > 1
+        vertebrae = spine_structures(schema).classes[0]
+        known = vertebrae.slots > 1 and len(vertebrae.positions) > 1
         return None if known else "Its landmarks form no two groups of one size, whose spacing says how large to crop."
 
     @property
@@ -174,9 +174,9 @@ class TwoStageLumbar(Method):
     @override
     def prepare(self, train: Sequence[Sample]) -> None:
         """Find out which squares must be larger than Eq. 5's."""
-        self.widening.copy_(widening(torch.stack([sample.points for sample in train]), self.parts, self.film_size))
+        self.widening.copy_(widening(torch.stack([sample.points for sample in train]), self.structures, self.film_size))
 
-    def _has_field(self, kind: PartClass) -> bool:
+    def _has_field(self, kind: StructureClass) -> bool:
         return self.paf_width > 0 and len(kind.plates) > 0
 
     def _view(self, film: Tensor) -> Float[Tensor, "batch 1 view view"]:
@@ -190,7 +190,7 @@ class TwoStageLumbar(Method):
 
     def _centre_loss(self, batch: Batch) -> Tensor:
         """L2 of the inner map of the last vertebra and of all centre maps (Eq. 1 to 4)."""
-        vertebrae = self.parts.classes[0]
+        vertebrae = self.structures.classes[0]
         points = to_heatmap_grid(batch.points, self.view_stride)
         bodies = frames(points[:, vertebrae.landmarks], vertebrae.plates)
         shown = Frame(*(field[:, :-1] for field in bodies))  # the last one, L5, is never hidden
@@ -198,38 +198,38 @@ class TwoStageLumbar(Method):
         inner, maps = self.centre_net(view)
         height, width = maps.shape[-2:]
         sigma = (bodies.height[:, -1] / 2 / STRIDE).nan_to_num(TYPICAL_SIGMA * height).clamp(min=1)
-        centres = self.parts.centres(points)
+        centres = self.structures.centres(points)
         truth, visible = gaussian(centres, (height, width), sigma[:, None, None], STRIDE), centres.isfinite().all(-1)
-        last = [vertebrae.parts[-1]]
+        last = [vertebrae.positions[-1]]
         loss = l2(inner, truth[:, last], visible[:, last])
         if not self.one_map:
             return loss + l2(maps, truth, visible)
         joint = truth.nan_to_num(0).amax(dim=1, keepdim=True)
         return loss + l2(maps, joint, visible.all(dim=1)[:, None, None, None] | (joint > 0.01))
 
-    def _squares(self, centres: Float[Tensor, "batch part 2"]) -> Crops:
+    def _squares(self, centres: Float[Tensor, "batch structure 2"]) -> Crops:
         """Return Eq. 5's squares in film pixels; what is missing (NaN) gets a place and a side."""
-        return part_crops(centres, self.parts, self.crop_size, self.film_size).scaled(self.widening)
+        return structure_crops(centres, self.structures, self.crop_size, self.film_size).scaled(self.widening)
 
-    def _cut(self, film: Tensor, squares: Crops) -> Float[Tensor, "batch part size size"]:
+    def _cut(self, film: Tensor, squares: Crops) -> Float[Tensor, "batch structure size size"]:
         """Cut squares from the unprocessed films and blur them (Sec. 3.3)."""
         return blur(squares.cut(grey(film)))
 
     def _landmark_loss(self, batch: Batch) -> Tensor:
         """Sum the losses of all M-Nets, which share no parameter, over squares round true centres, moved and scaled."""
-        centres = self.parts.centres(batch.points)
+        centres = self.structures.centres(batch.points)
         squares = self._squares(centres).jitter(self.shift, self.zoom)
         cuts, known = self._cut(batch.image, squares), centres.isfinite().all(dim=-1)
         total = torch.zeros((), device=cuts.device)
-        for kind, mnet, weight in zip(self.parts.classes, self.mnets, self.paf_weights, strict=True):
-            points = squares.pick(kind.parts).to_crop(batch.points[:, kind.landmarks])
-            points = points.masked_fill(~known[:, kind.parts, None, None], torch.nan).flatten(0, 1)
-            chosen = draw(known[:, kind.parts].flatten(), self.crops)
-            answer = mnet(cuts[:, kind.parts].flatten(0, 1)[chosen, None]).float()
+        for kind, mnet, weight in zip(self.structures.classes, self.mnets, self.paf_weights, strict=True):
+            points = squares.pick(kind.positions).to_crop(batch.points[:, kind.landmarks])
+            points = points.masked_fill(~known[:, kind.positions, None, None], torch.nan).flatten(0, 1)
+            chosen = draw(known[:, kind.positions].flatten(), self.crops)
+            answer = mnet(cuts[:, kind.positions].flatten(0, 1)[chosen, None]).float()
             total = total + self._kind_loss(kind, answer, points[chosen], weight)
         return total
 
-    def _kind_loss(self, kind: PartClass, answer: Tensor, points: Tensor, weight: float) -> Tensor:
+    def _kind_loss(self, kind: StructureClass, answer: Tensor, points: Tensor, weight: float) -> Tensor:
         """L2 of the landmark maps and, weighted, of the part affinity field (Eq. 6 to 11)."""
         visible = points.isfinite().all(dim=-1)
         size = (self.crop_size, self.crop_size)
@@ -241,13 +241,13 @@ class TwoStageLumbar(Method):
         field = line_field(starts, ends, size, self.paf_width).amax(dim=1, keepdim=True)
         return loss + weight * l2(answer[:, kind.slots :], field, visible.all(dim=1, keepdim=True))
 
-    def find_centres(self, batch: Batch) -> Float[Tensor, "batch part 2"]:
-        """Return the parts' centres in film pixels: the maps' maxima, repaired by Algorithm 1."""
+    def find_centres(self, batch: Batch) -> Float[Tensor, "batch structure 2"]:
+        """Return the structures' centres in film pixels: the maps' maxima, repaired by Algorithm 1."""
         _, maps = self.centre_net(self._view(batch.image))
         if self.one_map:
-            centres = descending(maps[:, 0], len(self.parts.members))
+            centres = descending(maps[:, 0], len(self.structures.members))
         else:
-            centres, chain = decode(maps, "quadratic"), self.parts.chained
+            centres, chain = decode(maps, "quadratic"), self.structures.chained
             centres = torch.cat([repair(maps[:, :chain], centres[:, :chain]), centres[:, chain:]], dim=1)
         return from_heatmap_grid(centres, STRIDE * self.view_stride)
 
@@ -256,10 +256,10 @@ class TwoStageLumbar(Method):
         squares = self._squares(self.find_centres(batch))
         cuts = self._cut(batch.image, squares)
         points, spreads = torch.zeros_like(batch.points), batch.points.new_zeros((*batch.points.shape, 2))
-        for kind, mnet in zip(self.parts.classes, self.mnets, strict=True):
-            own, shape = squares.pick(kind.parts), (len(points), len(kind.parts))
-            rounds = torch.split(cuts[:, kind.parts].flatten(0, 1)[:, None], self.crops)
-            found = [self._decode(mnet(part)[:, : kind.slots].float()) for part in rounds]
+        for kind, mnet in zip(self.structures.classes, self.mnets, strict=True):
+            own, shape = squares.pick(kind.positions), (len(points), len(kind.positions))
+            rounds = torch.split(cuts[:, kind.positions].flatten(0, 1)[:, None], self.crops)
+            found = [self._decode(mnet(cut)[:, : kind.slots].float()) for cut in rounds]
             local, wide = (torch.cat(fields) for fields in zip(*found, strict=True))
             points[:, kind.landmarks] = own.to_film(local.view(*shape, *local.shape[1:]))
             spreads[:, kind.landmarks] = own.scale[..., :1, None, None] ** 2 * wide.view(*shape, *wide.shape[1:])

@@ -9,11 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from lightning import Trainer, seed_everything
 from sklearn.decomposition import PCA
-from torch import Tensor
+from torch.nn.functional import interpolate
 
 from benchmark.cell import Budget, Cell, Context
 from benchmark.training.progress import Progress
@@ -21,8 +19,7 @@ from benchmark.training.run_cell import run_cell
 from datamodules.aasce import AASCE
 from datamodules.base import LandmarkSchema, Sample
 from datamodules.components.samples import collate
-from methods.components.crops.regions import cut, from_region, to_region
-from methods.components.structures.shape_model import OffsetAxes, mean_shape, principal_axes, second_moments
+from methods.components.crops.crops import Crops
 from methods.shape_cascade import ShapeCascade
 from tests.data.aasce import write
 
@@ -45,96 +42,6 @@ def _moved(method: ShapeCascade, seed: int = 5) -> ShapeCascade:
         if ".head." in name:
             parameter.data = 0.02 * torch.randn(parameter.shape, generator=generator)
     return method
-
-
-def _offsets(cases: int = 30, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(cases, 10, generator=generator) @ torch.randn(10, 10, generator=generator) + 0.3
-
-
-def test_the_axes_are_scikit_learns_of_offsets_that_are_as_often_to_the_other_side() -> None:
-    offsets = _offsets()
-    expected = PCA(4).fit(torch.cat([offsets, -offsets]).double().numpy()).components_  # second moments about zero
-    axes = principal_axes(second_moments(offsets), 4).numpy()
-    np.testing.assert_allclose(np.abs((axes * expected).sum(axis=1)), 1, atol=1e-5)
-    np.testing.assert_allclose(axes @ axes.T, np.eye(4), atol=1e-5)
-
-
-def test_the_axes_of_centred_offsets_are_scikit_learns() -> None:
-    offsets = _offsets() - _offsets().mean(dim=0)
-    expected = PCA(10).fit(offsets.double().numpy()).components_
-    np.testing.assert_allclose(
-        np.abs(principal_axes(second_moments(offsets), 10).numpy() @ expected.T), np.eye(10), atol=1e-4
-    )
-
-
-def test_a_missing_point_takes_only_its_own_moments_away() -> None:
-    offsets = _offsets(40)
-    offsets[torch.rand(offsets.shape, generator=torch.Generator().manual_seed(1)) < 0.2] = torch.nan
-    moments = np.array([[np.nanmean(a * b) for b in offsets.double().numpy().T] for a in offsets.double().numpy().T])
-    np.testing.assert_allclose(second_moments(offsets).numpy(), moments, rtol=1e-9)
-
-
-def test_the_scale_is_scikit_learns_spread_along_the_axes() -> None:
-    offsets = _offsets() - _offsets().mean(dim=0)
-    shape = OffsetAxes(5, 4)
-    shape.fit(offsets.view(-1, 5, 2))
-    expected = PCA(4).fit(offsets.double().numpy()).explained_variance_ * 29 / 30
-    np.testing.assert_allclose(shape.scale.numpy() ** 2, expected, rtol=1e-4)
-
-
-def test_fewer_cases_than_axes_and_points_without_any_case_keep_the_axes_orthonormal() -> None:
-    offsets = _offsets(2).view(2, 5, 2)
-    offsets[:, 3] = torch.nan
-    shape = OffsetAxes(5, 6)
-    shape.fit(offsets)
-    torch.testing.assert_close(shape.axes @ shape.axes.T, torch.eye(6), atol=1e-5, rtol=0)
-    assert mean_shape(offsets, torch.full((5, 2), 7.0))[3].tolist() == [7, 7]
-
-
-def test_all_axes_or_none_lose_nothing_of_an_offset() -> None:
-    offsets = _offsets().view(-1, 5, 2)
-    for components in (0, 10):
-        shape = OffsetAxes(5, components)
-        shape.fit(offsets)
-        torch.testing.assert_close(shape.decode(shape.encode(offsets)), offsets, atol=1e-4, rtol=0)
-    assert torch.equal(OffsetAxes(5, 0).encode(offsets), offsets.flatten(1))
-
-
-@given(
-    centre=st.tuples(st.floats(-50, 700), st.floats(-50, 700)),
-    point=st.tuples(st.floats(-50, 700), st.floats(-50, 700)),
-    size=st.tuples(st.integers(8, 200), st.integers(8, 200)),
-    output=st.none() | st.tuples(st.integers(8, 200), st.integers(8, 200)),
-)
-def test_a_point_goes_into_a_region_and_comes_back(
-    centre: tuple[float, float], point: tuple[float, float], size: tuple[int, int], output: tuple[int, int] | None
-) -> None:
-    centres, points = torch.tensor(centre), torch.tensor(point)
-    back = from_region(to_region(points, centres, size, output), centres, size, output)
-    torch.testing.assert_close(back, points, atol=0.01, rtol=0)
-
-
-@pytest.mark.parametrize(("size", "output"), [((80, 96), None), ((80, 192), (48, 80)), ((48, 48), (64, 96))])
-def test_what_is_seen_in_a_region_is_where_the_point_went(
-    size: tuple[int, int], output: tuple[int, int] | None
-) -> None:
-    rows, columns = torch.meshgrid(torch.arange(300.0), torch.arange(260.0), indexing="ij")
-    blob = torch.exp(-((columns - 120.3) ** 2 + (rows - 151.6) ** 2) / 18)[None, None]
-    centres = torch.tensor([[[118.2, 160.7], [125.9, 150.0]]])
-    regions = cut(blob, centres, size, output)
-    places = to_region(torch.tensor([120.3, 151.6]), centres, size, output)
-    weights = regions / regions.sum(dim=(-2, -1), keepdim=True)
-    x = (weights.sum(dim=-2) * torch.arange(regions.shape[-1])).sum(dim=-1)
-    y = (weights.sum(dim=-1) * torch.arange(regions.shape[-2])).sum(dim=-1)
-    torch.testing.assert_close(torch.stack([x, y], dim=-1), places, atol=0.01, rtol=0)
-
-
-def test_a_region_is_the_films_own_pixels_and_black_beyond_them() -> None:
-    film = torch.rand(1, 1, 20, 30, generator=torch.Generator().manual_seed(0))
-    inside, beyond = cut(film, torch.tensor([[[10.5, 7.5], [0.0, 100.0]]]), (4, 6))[0]
-    torch.testing.assert_close(inside, film[0, 0, 6:10, 8:14], atol=1e-4, rtol=0)
-    assert beyond.count_nonzero() == 0
 
 
 def test_the_whole_has_11_02_million_parameters_and_an_encoder_1_83() -> None:
@@ -224,7 +131,9 @@ def test_the_loss_of_whole_shapes_is_the_papers() -> None:
         film, stage = batch.image.float() / 255, method.centres.stages[method.stage]
         shape = method.centres.frozen(film, method.stage)
         target = ((batch.points - shape) / 64).flatten(1) @ stage.offsets.axes.T  # Eq. 5
-        error = (stage(cut(film, shape, (16, 32), (16, 16))) - target).abs()
+        regions = Crops.of_size(shape, (16, 32)).cut(film)
+        seen = interpolate(regions, (16, 16), mode="bilinear", antialias=True)
+        error = (stage(seen) - target).abs()
         expected = torch.where(error < 1e-3, 0.5 * error**2 / 1e-3, error - 0.5e-3).sum(dim=1).mean()  # Eq. 12
         torch.testing.assert_close(method.loss(batch), expected)
 

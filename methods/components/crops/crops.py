@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from methods.components.structures.vertebrae import Parts
+from methods.components.structures.vertebrae import SpineStructures
 from metrics.centre_distance import crop_sides
 
 TYPICAL: Final = 1 / 8
@@ -51,6 +51,11 @@ class Crops(NamedTuple):
     def squares(cls, centre: Float[Tensor, "batch crop 2"], side: Float[Tensor, "batch crop"], pixels: int) -> Crops:
         """Return squares of `pixels` x `pixels`; `side` is in film pixels."""
         return cls(centre, side[..., None].expand_as(centre), (pixels, pixels))
+
+    @classmethod
+    def of_size(cls, centre: Float[Tensor, "batch crop 2"], size: tuple[int, int]) -> Crops:
+        """Return crops of (height, width) film pixels, at the film's resolution."""
+        return cls(centre, centre.new_tensor(size[::-1]).expand_as(centre), size)
 
     @property
     def scale(self) -> Float[Tensor, "batch crop 2"]:
@@ -128,41 +133,46 @@ def vertebra_sides(centres: Float[Tensor, "batch vertebra 2"]) -> Float[Tensor, 
     return torch.where(sides.isnan(), sides.nanmean(dim=1, keepdim=True), sides)
 
 
-def part_crops(centres: Float[Tensor, "batch part 2"], parts: Parts, pixels: int, film: int) -> Crops:
-    """Return the square crop of every part: a vertebra's by Eq. 5, another part's with the vertebra's before it.
+def structure_crops(
+    centres: Float[Tensor, "batch structure 2"], structures: SpineStructures, pixels: int, film: int
+) -> Crops:
+    """Return every structure's square crop: a vertebra's by Eq. 5, another's with the side of the vertebra before it.
 
     Args:
         centres: (x, y) in pixels of the film. A missing (NaN) centre has its crop in the middle of the film.
-        parts: The schema's parts.
+        structures: The schema's structures.
         pixels: Of a crop's side.
         film: Side of the (padded) film.
     """
-    sides = vertebra_sides(centres[:, list(parts.vertebrae)])[:, list(parts.hosts)]
+    sides = vertebra_sides(centres[:, list(structures.vertebrae)])[:, list(structures.hosts)]
     sides = sides.nan_to_num(TYPICAL * film).clamp(min=TYPICAL * film / 10)
     return Crops.squares(centres.nan_to_num((film - 1) / 2), sides, pixels)
 
 
-def widening(points: Float[Tensor, "film landmark 2"], parts: Parts, film: int) -> Float[Tensor, " part"]:
-    """Return how much larger than Eq. 5's the crops of each part must be: 1 where these hold its landmarks.
+def widening(
+    points: Float[Tensor, "film landmark 2"], structures: SpineStructures, film: int
+) -> Float[Tensor, " structure"]:
+    """Return how much larger than Eq. 5's the crops of each structure must be: 1 where these hold its landmarks.
 
     Eq. 5 is made for lateral views; a vertebra seen from the front is wider than 3/2 of its spacing, and so is one with
-    its spinous process. Where more than one complete part of a class in twenty reaches out of its crop, the crops of
-    this class are made large enough for all but that one, with a fifth to spare.
+    its spinous process. Where more than one complete structure of a class in twenty reaches out of its crop, the crops
+    of this class are made large enough for all but that one, with a fifth to spare.
 
     Args:
         points: Of training films, in their pixels.
-        parts: The schema's parts.
+        structures: The schema's structures.
         film: Side of the (padded) films.
     """
-    crops, factors = part_crops(parts.centres(points), parts, pixels=1, film=film), torch.ones(len(parts.members))
-    for alike in parts.classes:
-        own = crops.pick(alike.parts)
+    crops = structure_crops(structures.centres(points), structures, pixels=1, film=film)
+    factors = torch.ones(len(structures.members))
+    for alike in structures.classes:
+        own = crops.pick(alike.positions)
         offsets = (points[:, alike.landmarks] - own.centre[:, :, None]).abs()
         outmost = offsets.amax(dim=(2, 3)) / own.size[..., 0] * 2
         known = outmost[outmost.isfinite()]
         reach = known.quantile(COVERED) if len(known) else torch.ones(())
         if reach > 1:
-            factors[list(alike.parts)] = SPARE * reach
+            factors[list(alike.positions)] = SPARE * reach
     return factors
 
 

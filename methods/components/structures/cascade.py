@@ -8,12 +8,14 @@ import timm
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import smooth_l1_loss
+from torch.nn.functional import interpolate, smooth_l1_loss
 
-from methods.components.crops.regions import Size, cut
+from methods.components.crops.crops import Crops
 from methods.components.structures.shape_model import OffsetAxes, mean_shape
 
 FEATURES = 64
+Size = tuple[int, int]
+"""(height, width)."""
 
 
 class TruncatedMobileNet(nn.Module):
@@ -143,7 +145,11 @@ class Cascade(nn.Module):
 
     def _moved(self, frames: Tensor, shape: Tensor, stage: CascadeStage) -> Float[Tensor, "batch point 2"]:
         """Update a shape by one stage (Eq. 9 to 11)."""
-        components: Tensor = stage(cut(frames, shape, *self.region))
+        size, pixels = self.region
+        regions = Crops.of_size(shape, size).cut(frames)
+        if pixels != size:
+            regions = interpolate(regions, pixels, mode="bilinear", antialias=True)
+        components: Tensor = stage(regions)
         with torch.autocast(shape.device.type, enabled=False):
             return shape + self.unit * stage.offsets.decode(components)
 

@@ -14,62 +14,62 @@ from methods.components.structures.group_classes import group_classes
 Pair = tuple[int, int]
 
 
-class PartClass(NamedTuple):
-    """Parts that look alike.
+class StructureClass(NamedTuple):
+    """Structures that look alike.
 
     Attributes:
-        parts: Their positions among all parts.
+        positions: Among all structures.
         landmarks: The landmarks of each, slot by slot.
         plates: The end plates, as pairs of slots: the landmarks that trade places in a mirrored film.
     """
 
-    parts: tuple[int, ...]
+    positions: tuple[int, ...]
     landmarks: tuple[tuple[int, ...], ...]
     plates: tuple[Pair, ...]
 
     @property
     def slots(self) -> int:
-        """Landmarks per part."""
+        """Landmarks per structure."""
         return len(self.landmarks[0])
 
 
-class Parts(NamedTuple):
-    """The parts of a schema, in anatomical order, those of a single landmark at the end.
+class SpineStructures(NamedTuple):
+    """What a schema's film shows: its vertebrae and other groups in anatomical order, then lone landmarks.
 
     Attributes:
-        members: The landmarks of each part.
-        classes: Parts of one size, the vertebrae (the class with the most parts) first.
-        hosts: For each part, the vertebra, counted among these, whose spacing stands for its own: itself, or else the
-            one before it, or else the first.
+        members: The landmarks of each structure.
+        classes: Structures of one size, the vertebrae (the class with the most structures) first.
+        hosts: For each structure, the vertebra, counted among these, whose spacing stands for its own: itself, or else
+            the one before it, or else the first.
     """
 
     members: tuple[tuple[int, ...], ...]
-    classes: tuple[PartClass, ...]
+    classes: tuple[StructureClass, ...]
     hosts: tuple[int, ...]
 
     @property
     def vertebrae(self) -> tuple[int, ...]:
-        """The positions of the vertebrae among the parts."""
-        return self.classes[0].parts
+        """The positions of the vertebrae among the structures."""
+        return self.classes[0].positions
 
     @property
     def chained(self) -> int:
-        """How many parts, from the first on, follow each other in anatomical order."""
+        """How many structures, from the first on, follow each other in anatomical order."""
         return sum(len(landmarks) > 1 for landmarks in self.members)
 
-    def centres(self, points: Float[Tensor, "batch landmark 2"]) -> Float[Tensor, "batch part 2"]:
-        """Return the mean of each part's landmarks, NaN where one is missing."""
+    def centres(self, points: Float[Tensor, "batch landmark 2"]) -> Float[Tensor, "batch structure 2"]:
+        """Return the mean of each structure's landmarks, NaN where one is missing."""
         return torch.stack([points[:, own].mean(dim=1) for own in map(list, self.members)], dim=1)
 
 
-def parts(schema: LandmarkSchema) -> Parts:
-    """Sort a schema's groups, and as parts of their own the landmarks of no group, into kinds of one size.
+def spine_structures(schema: LandmarkSchema) -> SpineStructures:
+    """Sort a schema's groups, and as structures of their own the landmarks of no group, into kinds of one size.
 
     Example:
         >>> names = ("L4-l", "L4-r", "L5-l", "L5-r", "S1")
         >>> groups = {"L4": names[:2], "L5": names[2:4], "S1": names[4:]}
-        >>> found = parts(LandmarkSchema(names, groups, flips=((names[0], names[1]),)))
-        >>> found.members, [kind.parts for kind in found.classes], found.hosts, found.classes[0].plates
+        >>> found = spine_structures(LandmarkSchema(names, groups, flips=((names[0], names[1]),)))
+        >>> found.members, [kind.positions for kind in found.classes], found.hosts, found.classes[0].plates
         (((0, 1), (2, 3), (4,)), [(0, 1), (2,)], (0, 1, 1), ((0, 1),))
     """
     found = sorted(group_classes(schema), key=lambda kind: (len(kind), len(kind[0])), reverse=True)
@@ -80,18 +80,18 @@ def parts(schema: LandmarkSchema) -> Parts:
     )
     flips = schema.flip_index
     sorted_kinds = tuple(
-        PartClass(
+        StructureClass(
             tuple(sorted(map(members.index, kind))), tuple(sorted(kind, key=members.index)), _plates(kind[0], flips)
         )
         for kind in found
     )
-    vertebrae = sorted_kinds[0].parts
-    hosts = tuple(max(0, sum(vertebra <= part for vertebra in vertebrae) - 1) for part in range(len(members)))
-    return Parts(tuple(members), sorted_kinds, hosts)
+    vertebrae = sorted_kinds[0].positions
+    hosts = tuple(max(0, sum(vertebra <= structure for vertebra in vertebrae) - 1) for structure in range(len(members)))
+    return SpineStructures(tuple(members), sorted_kinds, hosts)
 
 
 def _plates(landmarks: tuple[int, ...], flips: tuple[int, ...]) -> tuple[Pair, ...]:
-    """Return the pairs of slots of one part that trade places, upper first as the schema lists them.
+    """Return the pairs of slots of one structure that trade places, upper first as the schema lists them.
 
     Where the schema names none, two or four landmarks are in the suite's order: TL, TR, BL, BR.
     """
@@ -115,7 +115,7 @@ class Frame(NamedTuple):
 
 
 def frames(points: Float[Tensor, "*shape slot 2"], plates: tuple[Pair, ...]) -> Frame:
-    """Return the frames of parts: between the first and the last of two or more end plates, else the bounding box.
+    """Return the frames of structures: between the first and the last of two or more end plates, else the bounding box.
 
     Example:
         >>> corners = torch.tensor([[0.0, 0.0], [8.0, 2.0], [0.0, 4.0], [8.0, 6.0]])
@@ -137,7 +137,7 @@ def frames(points: Float[Tensor, "*shape slot 2"], plates: tuple[Pair, ...]) -> 
 def landmark_sigma(
     points: Float[Tensor, "*shape slot 2"], plates: tuple[Pair, ...], typical: float
 ) -> Float[Tensor, " *shape"]:
-    """Return sigma of a part's landmark maps (below Eq. 6 and 7), at least a pixel.
+    """Return sigma of a structure's landmark maps (below Eq. 6 and 7), at least a pixel.
 
     A tenth of the mean diagonal between its end plates; with one end plate a sixth of its length; without any a tenth
     of the bounding box's diagonal. Where that is unknown (NaN) or nothing, as of a single landmark, it is `typical`.
