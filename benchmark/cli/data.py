@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.cli.console import console, print_json
 
 if TYPE_CHECKING:
-    from datamodules.audit.repeats import Audit, Finding
+    from datamodules.audit.leaks import Audit, Finding
 
 
 def check(name: str, *, root: Path | None = None, reveal: bool = False, json: bool = False) -> int:
@@ -92,8 +92,8 @@ def audit(
         json: Print one JSON object.
     """
     from benchmark.dataset_folders import DATA
+    from datamodules.audit.leaks import find_duplicates
     from datamodules.audit.page import write_audit
-    from datamodules.audit.repeats import find_duplicates
 
     name, dataset_class, folder = _dataset(name, root)
     result = find_duplicates(dataset_class(folder, protocol, allow_missing=True))

@@ -16,7 +16,7 @@ MOST = 0.5
 
 
 @dataclass(frozen=True)
-class Report:
+class FolderReport:
     """What `check` found.
 
     Attributes:
@@ -43,7 +43,7 @@ class Report:
         return self.usable and not self.mostly_odd and not self.absent
 
 
-def check(dataset: type[LandmarkDataModule], root: Path | str) -> Report:
+def check(dataset: type[LandmarkDataModule], root: Path | str) -> FolderReport:
     """Read every label and decode every film of `root`, and say in plain words what can be done with it.
 
     Nothing that is wrong with the folder raises: it is part of the account.
@@ -72,7 +72,7 @@ def check(dataset: type[LandmarkDataModule], root: Path | str) -> Report:
     layout = [] if usable else [f"\nExpected layout:\n{dataset.layout.strip()}"]
     facts = _facts(inventories, dataset) | {"usable": usable, "protocols": verdicts}
     absent = tuple((*facts["missing"], *facts["unreadable"]))
-    return Report("\n".join([*head, *body, *layout]), facts, usable, any(map(_mostly_odd, inventories)), absent)
+    return FolderReport("\n".join([*head, *body, *layout]), facts, usable, any(map(_mostly_odd, inventories)), absent)
 
 
 def concerns(data: LandmarkDataModule, name: str = "") -> Iterator[str]:

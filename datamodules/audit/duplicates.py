@@ -1,7 +1,7 @@
 """Films that show the same radiograph, or the same patient, found by hashes and told apart by registration.
 
-1. Every film becomes a `Look`: its local contrast at 320 px, which survives another window or exposure; perceptual
-   hashes (pHash) of it and of parts of it, which survive cropping, and of their mirror images; SIFT features.
+1. Every film gets a `FilmSignature`: its local contrast at 320 px, which survives another window or exposure;
+   perceptual hashes (pHash) of it and of its parts, which survive cropping, and of their mirror images; SIFT features.
 2. Candidates are the films whose hashes are nearest, as they are, inverted, mirrored, or both.
 3. A candidate's features are matched and an affine is fitted by RANSAC; then the local contrast of the overlap is
    correlated. Both numbers together say what the two films have in common.
@@ -31,7 +31,7 @@ from PIL import Image
 from datamodules.components.transforms import Affine, transform_points
 
 SIDE = 320
-"""Pixels of a look's longer side."""
+"""Pixels of the longer side of the copy by which films are compared."""
 SPREAD = 10.0
 """Pixels (standard deviation) over which local mean and contrast are taken."""
 HASH_SIZE = 12
@@ -45,7 +45,7 @@ STILL = 3.0
 FEWEST = 20
 """Matched features without which an affine is chance."""
 STRETCH = 2.5
-"""Largest ratio of scales between two looks, in any direction."""
+"""Largest ratio of scales between two signatures, in any direction."""
 SMALLEST_OVERLAP = 0.3
 SAME_FILM = 0.84
 """Correlation of the overlap from which on two films are one exposure."""
@@ -64,10 +64,10 @@ TRIMS = tuple(
 )
 """Shares that are cut off left, right, top and bottom for a film's hashes."""
 
-Kind = Literal["same film", "same patient"]
+Relation = Literal["same film", "same patient"]
 
 
-class Look(NamedTuple):
+class FilmSignature(NamedTuple):
     """What is kept of a film to compare it with others.
 
     Attributes:
@@ -85,35 +85,35 @@ class Look(NamedTuple):
     descriptors: UInt8[np.ndarray, "feature 128"]
 
 
-class View(NamedTuple):
+class Symmetry(NamedTuple):
     """How the first film of a pair is turned to look like the second."""
 
     inverted: bool = False
     mirrored: bool = False
 
 
-VIEWS = tuple(View(inverted, mirrored) for mirrored in (False, True) for inverted in (False, True))
+SYMMETRIES = tuple(Symmetry(inverted, mirrored) for mirrored in (False, True) for inverted in (False, True))
 
 
-class Pair(NamedTuple):
+class DuplicatePair(NamedTuple):
     """Two films that belong together.
 
     Attributes:
         first: Index of a film.
         second: Index of a later film.
-        view: How the first looks in the second.
-        affine: From pixels of the first look to pixels of the second.
+        symmetry: How the first film is shown in the second.
+        affine: From pixels of the first copy of 320 px to pixels of the second.
         correlation: Of the local contrast of the two films where they overlap, 1 for the same.
         overlap: Share of the film that covers less of the patient which the other one shows too.
         shared: Features that both films have in the same places.
         matched: Features of both films that are most like each other, wherever they are.
         moved: The shared ones that are not where they were on the film.
-        misfit: Median distance in pixels of the looks between shared features and where the affine puts them.
+        misfit: Median distance in pixels of the signatures between shared features and where the affine puts them.
     """
 
     first: int
     second: int
-    view: View
+    symmetry: Symmetry
     affine: Affine
     correlation: float
     overlap: float
@@ -123,7 +123,7 @@ class Pair(NamedTuple):
     misfit: float
 
     @property
-    def kind(self) -> Kind | None:
+    def relation(self) -> Relation | None:
         """What the films have in common; None for no more than films of two patients."""
         if self.correlation < ALIKE:
             return None
@@ -133,26 +133,26 @@ class Pair(NamedTuple):
         return "same patient" if self.moved >= SAME_PATIENT else None
 
 
-def look_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Return the (height, width) of the look at a film of `size`.
+def signature_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the (height, width) of the copy by which a film of `size` is compared.
 
     Example:
-        >>> look_size((2400, 1200))
+        >>> signature_size((2400, 1200))
         (320, 160)
     """
     height, width = (max(1, round(side * SIDE / max(size))) for side in size)
     return height, width
 
 
-def look_at(image: UInt8[np.ndarray, "height width"]) -> Look:
-    """Take the look at a film that has been resized to its `look_size`."""
+def sign_film(image: UInt8[np.ndarray, "height width"]) -> FilmSignature:
+    """Return the signature of a film that has been resized to its `signature_size`."""
     detail = local_contrast(image)
-    hashes = [[_phash(_trim(view, *trim)) for trim in TRIMS] for view in (detail, detail[:, ::-1])]
+    hashes = [[_phash(_trim(side, *trim)) for trim in TRIMS] for side in (detail, detail[:, ::-1])]
     sift = cv2.SIFT.create(nfeatures=FEATURES, enable_precise_upscale=True)
     keypoints, descriptors = sift.detectAndCompute(detail, None)
     points = np.array([point.pt for point in keypoints], np.float32).reshape(-1, 2)
     described = np.zeros((0, 128), np.uint8) if descriptors is None else descriptors.round().astype(np.uint8)
-    return Look(image, detail, np.array(hashes), points, described)
+    return FilmSignature(image, detail, np.array(hashes), points, described)
 
 
 def local_contrast(image: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
@@ -166,44 +166,44 @@ def local_contrast(image: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray
     return np.asarray(np.clip(128 + 42 * above / (contrast + 2), 0, 255), np.uint8)
 
 
-def find_pairs(looks: Sequence[Look]) -> list[Pair]:
+def find_pairs(signatures: Sequence[FilmSignature]) -> list[DuplicatePair]:
     """Return all pairs of films that show the same exposure or the same patient, by index."""
     with ThreadPoolExecutor() as pool:
-        compared = pool.map(lambda c: compare(looks[c[0]], looks[c[1]], c), candidates(looks))
-        return [pair for pair in compared if pair is not None and pair.kind]
+        compared = pool.map(lambda c: compare(signatures[c[0]], signatures[c[1]], c), candidates(signatures))
+        return [pair for pair in compared if pair is not None and pair.relation]
 
 
-def candidates(looks: Sequence[Look], nearest: int = NEAREST) -> list[tuple[int, int, View]]:
-    """Return the pairs (first, second, view) of which one is among the `nearest` of the other by their hashes."""
-    bits = np.where(np.array([look.hashes for look in looks]), 1, -1).astype(np.float32)
+def candidates(signatures: Sequence[FilmSignature], nearest: int = NEAREST) -> list[tuple[int, int, Symmetry]]:
+    """Return the pairs (first, second, symmetry) of which one is among the `nearest` of the other by their hashes."""
+    bits = np.where(np.array([signature.hashes for signature in signatures]), 1, -1).astype(np.float32)
     found = set()
-    for start in range(0, len(looks), 16):
+    for start in range(0, len(signatures), 16):
         agreement = _agreement(bits[start : start + 16, 0], bits)
-        best, view = agreement.max(axis=0), agreement.argmax(axis=0)
+        best, symmetry = agreement.max(axis=0), agreement.argmax(axis=0)
         for row, index in enumerate(range(start, start + len(best))):
             best[row, index] = -np.inf
-            order = np.argsort(-best[row], kind="stable")[: min(nearest, len(looks) - 1)]
-            found |= {(min(index, int(j)), max(index, int(j)), VIEWS[view[row, j]]) for j in order}
+            order = np.argsort(-best[row], kind="stable")[: min(nearest, len(signatures) - 1)]
+            found |= {(min(index, int(j)), max(index, int(j)), SYMMETRIES[symmetry[row, j]]) for j in order}
     return sorted(found)
 
 
 def _agreement(
     some: Float32[np.ndarray, "some part bit"], all_: Float32[np.ndarray, "film 2 part bit"]
 ) -> Float32[np.ndarray, "4 some film"]:
-    """Return how well the best parts of two films agree, from -1 to 1, in each of `VIEWS`.
+    """Return how well the best parts of two films agree, from -1 to 1, in each of `SYMMETRIES`.
 
     An inverted film has the opposite bits: a pHash bit says whether a frequency is above the median, which is near 0.
     """
     films, _, parts, bits = all_.shape
-    views = []
+    agreements = []
     for mirrored in (0, 1):
         product = some.reshape(-1, bits) @ all_[:, mirrored].reshape(-1, bits).T / bits
         grid = product.reshape(len(some), parts, films, parts)
-        views += [grid.max(axis=(1, 3)), -grid.min(axis=(1, 3))]
-    return np.stack(views)
+        agreements += [grid.max(axis=(1, 3)), -grid.min(axis=(1, 3))]
+    return np.stack(agreements)
 
 
-def compare(first: Look, second: Look, candidate: tuple[int, int, View]) -> Pair | None:
+def compare(first: FilmSignature, second: FilmSignature, candidate: tuple[int, int, Symmetry]) -> DuplicatePair | None:
     """Register two films and correlate them.
 
     Args:
@@ -226,16 +226,16 @@ def compare(first: Look, second: Look, candidate: tuple[int, int, View]) -> Pair
     moved = int((np.linalg.norm(here - there, axis=1) > STILL).sum())
     correlation, overlap = _correlate(first.detail, second.detail, affine)
     sign = -1 if candidate[2].inverted else 1
-    return Pair(*candidate, affine, sign * correlation, overlap, len(here), len(kept), moved, misfit)
+    return DuplicatePair(*candidate, affine, sign * correlation, overlap, len(here), len(kept), moved, misfit)
 
 
 def _matched(
-    first: Look, second: Look, view: View
+    first: FilmSignature, second: FilmSignature, symmetry: Symmetry
 ) -> tuple[Float32[np.ndarray, "match 2"], Float32[np.ndarray, "match 2"]]:
     """Return where the features lie that are each other's nearest."""
     if not len(first.points) or not len(second.points):
         return np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32)
-    here, there = _unit(first.descriptors[:, _order(view)]), _unit(second.descriptors)
+    here, there = _unit(first.descriptors[:, _order(symmetry)]), _unit(second.descriptors)
     # OpenCV's product: each of many threads that calls BLAS would start more of them and wait for them in a loop
     nothing = np.zeros((len(here), len(there)), np.float32)
     similarity = np.asarray(cv2.gemm(here, there, 1, nothing, 0, flags=cv2.GEMM_2_T))
@@ -249,16 +249,16 @@ def _unit(descriptors: UInt8[np.ndarray, "feature 128"]) -> Float32[np.ndarray, 
     return np.asarray(numbers / np.maximum(np.linalg.norm(numbers, axis=1, keepdims=True), 1))
 
 
-def _order(view: View) -> Int[np.ndarray, " 128"]:
+def _order(symmetry: Symmetry) -> Int[np.ndarray, " 128"]:
     """Return the order that makes a descriptor (row, column, direction) that of the inverted or mirrored film.
 
     Inverting turns all gradients and so a feature's own direction by half a turn, which turns its rows and columns
     round; mirroring turns its rows round and its directions the other way.
     """
     grid = np.arange(128).reshape(4, 4, 8)
-    if view.inverted:
+    if symmetry.inverted:
         grid = grid[::-1, ::-1]
-    if view.mirrored:
+    if symmetry.mirrored:
         grid = grid[::-1, :, -np.arange(8) % 8]
     return grid.ravel()
 
@@ -272,7 +272,7 @@ def _plausible(affine: Affine) -> bool:
 def _correlate(
     first: UInt8[np.ndarray, "h1 w1"], second: UInt8[np.ndarray, "h2 w2"], affine: Affine
 ) -> tuple[float, float]:
-    """Return (correlation, overlap) of two looks; no correlation where the overlap is small."""
+    """Return (correlation, overlap) of two signatures; no correlation where the overlap is small."""
     moved, both = align(second, affine, first.shape)
     covered = min(first.size, second.size / abs(np.linalg.det(affine[:, :2])))
     overlap = min(1.0, float(both.sum() / covered))
@@ -287,7 +287,7 @@ def _correlate(
 def align(
     second: UInt8[np.ndarray, "h2 w2"], affine: Affine, size: tuple[int, ...]
 ) -> tuple[UInt8[np.ndarray, "h1 w1"], Bool[np.ndarray, "h1 w1"]]:
-    """Return the second look as the first film shows it, and where it has anything to show."""
+    """Return the second film as the first film shows it, and where it has anything to show."""
     whole = np.full(second.shape, 255, np.uint8)
     moved, covered = (
         cv2.warpAffine(image, affine, size[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)

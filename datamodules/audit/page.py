@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from datamodules.audit.duplicates import Look, Pair, align
-from datamodules.audit.repeats import Audit, Finding
+from datamodules.audit.duplicates import DuplicatePair, FilmSignature, align
+from datamodules.audit.leaks import Audit, Finding
 
 TEMPLATES = Path(__file__).parent / "templates"
 QUALITY = 80
@@ -55,20 +55,20 @@ def render(template: str, **values: object) -> str:
     return pages.get_template(template).render(values)
 
 
-def _pictures(first: Look, second: Look, pair: Pair) -> Pictures:
+def _pictures(first: FilmSignature, second: FilmSignature, pair: DuplicatePair) -> Pictures:
     return Pictures(
         to_jpeg_address(first.image), to_jpeg_address(second.image), to_jpeg_address(difference(first, second, pair))
     )
 
 
-def difference(first: Look, second: Look, pair: Pair) -> UInt8[np.ndarray, "height width"]:
+def difference(first: FilmSignature, second: FilmSignature, pair: DuplicatePair) -> UInt8[np.ndarray, "height width"]:
     """Return how far two films differ where the first one is, black for not at all.
 
     The second film is laid over the first and given its mean and spread of brightness, negative where it is inverted.
     """
     moved, both = align(second.image, pair.affine, first.image.shape)
     a, b = first.image.astype(np.float32), moved.astype(np.float32)
-    spread = (-1 if pair.view.inverted else 1) * a[both].std() / max(float(b[both].std()), 1.0)
+    spread = (-1 if pair.symmetry.inverted else 1) * a[both].std() / max(float(b[both].std()), 1.0)
     away = np.abs(a - a[both].mean() - spread * (b - b[both].mean()))
     return np.where(both, np.clip(away, 0, 255), OUTSIDE).astype(np.uint8)
 

@@ -15,8 +15,6 @@ import numpy as np
 from albumentations.augmentations.geometric.distortion import BaseDistortion
 from jaxtyping import Float
 
-Map = Float[np.ndarray, "height width 2"]
-
 STRIDE = 4
 """Pixels between the places of the map that are searched for a start."""
 ROUNDS = 12
@@ -44,7 +42,9 @@ def _move(
     return np.concatenate([invert_map(np.stack([map_x, map_y], axis=2), keypoints[:, :2]), keypoints[:, 2:]], axis=1)
 
 
-def invert_map(places: Map, points: Float[np.ndarray, "point 2"]) -> Float[np.ndarray, "point 2"]:
+def invert_map(
+    places: Float[np.ndarray, "height width 2"], points: Float[np.ndarray, "point 2"]
+) -> Float[np.ndarray, "point 2"]:
     """Return where the new image shows what the old one has under `points`.
 
     Beyond its edges the map goes on with the displacement of the nearest edge pixel, so that every point has an answer.
@@ -73,7 +73,9 @@ def invert_map(places: Map, points: Float[np.ndarray, "point 2"]) -> Float[np.nd
     return best
 
 
-def _sample(places: Map, at: Float[np.ndarray, "point 2"]) -> Float[np.ndarray, "point 2"]:
+def _sample(
+    places: Float[np.ndarray, "height width 2"], at: Float[np.ndarray, "point 2"]
+) -> Float[np.ndarray, "point 2"]:
     """Return the map between its pixels; beyond its edges with the displacement of the nearest edge pixel."""
     height, width = places.shape[:2]
     inside = np.clip(at, 0, (width - 1, height - 1))

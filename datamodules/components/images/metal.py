@@ -18,7 +18,7 @@ _SHIFT = 4
 """Sub-pixel bits of OpenCV's drawing functions."""
 
 Mask = UInt8[np.ndarray, "height width"]
-Draw = Callable[[Mask, Float[np.ndarray, " 2"], float, np.random.Generator], None]
+DrawPiece = Callable[[Mask, Float[np.ndarray, " 2"], float, np.random.Generator], None]
 
 
 def draw_metal(size: tuple[int, int], count: int, draw: np.random.Generator) -> Mask:
@@ -29,13 +29,13 @@ def draw_metal(size: tuple[int, int], count: int, draw: np.random.Generator) -> 
     Args:
         size: (height, width) of the film.
         count: How many, up to `PIECES`.
-        draw: Decides their kinds, places and sizes.
+        draw: Decides what they are, their places and sizes.
     """
     total = np.zeros(size, np.uint8)
     for own in draw.spawn(PIECES)[:count]:
         piece = np.zeros(size, np.uint8)
         centre = own.uniform(*FIELD, 2) * size[::-1]
-        KINDS[own.integers(len(KINDS))](piece, centre, float(max(size)), own)
+        DRAW_PIECES[own.integers(len(DRAW_PIECES))](piece, centre, float(max(size)), own)
         total = np.maximum(total, piece)
     return np.asarray(cv2.GaussianBlur(total, (0, 0), max(0.0008 * max(size), 0.3)))
 
@@ -97,7 +97,7 @@ def draw_electrode(mask: Mask, centre: Float[np.ndarray, " 2"], side: float, dra
     _disc(mask, centre, 0.45 * radius, 235)
 
 
-KINDS: tuple[Draw, ...] = (draw_screw, draw_plate, draw_necklace, draw_electrode)
+DRAW_PIECES: tuple[DrawPiece, ...] = (draw_screw, draw_plate, draw_necklace, draw_electrode)
 
 
 def _axes(draw: np.random.Generator) -> tuple[Float[np.ndarray, " 2"], Float[np.ndarray, " 2"]]:

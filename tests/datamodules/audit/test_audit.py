@@ -13,9 +13,9 @@ import pytest
 
 from benchmark.cli.main import main
 from datamodules.aasce import AASCE
-from datamodules.audit.duplicates import Pair, View, compare, look_at, look_size
+from datamodules.audit.duplicates import DuplicatePair, Symmetry, compare, sign_film, signature_size
+from datamodules.audit.leaks import find_duplicates, in_film_pixels
 from datamodules.audit.page import OUTSIDE, difference
-from datamodules.audit.repeats import find_duplicates, in_film_pixels
 from datamodules.components.cards.card import Card
 from datamodules.components.transforms import transform_points
 from datamodules.phantom.card_formats import write_dicom
@@ -184,11 +184,13 @@ def test_a_private_set_shows_hashes_only(
 
 
 def test_geometry_between_films_is_in_their_own_pixels() -> None:
-    """A film of 800 x 400 px and its lower right part, enlarged by 1.5, seen in looks of other sizes."""
+    """A film of 800 x 400 px and its lower right part, enlarged by 1.5, seen in signatures of other sizes."""
     film = spine_film(4, height=800, width=400).image
     part = cv2.resize(film[80:, 40:], None, fx=1.5, fy=1.5, interpolation=cv2.INTER_LINEAR)
-    looks = [look_at(cv2.resize(f, look_size(f.shape)[::-1], interpolation=cv2.INTER_AREA)) for f in (film, part)]
-    pair = compare(*looks, (0, 1, View()))
+    signatures = [
+        sign_film(cv2.resize(f, signature_size(f.shape)[::-1], interpolation=cv2.INTER_AREA)) for f in (film, part)
+    ]
+    pair = compare(*signatures, (0, 1, Symmetry()))
     assert pair is not None
     affine = in_film_pixels(pair.affine, film.shape, part.shape)
     points = np.array([[100.0, 200.0], [350.0, 700.0]])
@@ -198,9 +200,9 @@ def test_geometry_between_films_is_in_their_own_pixels() -> None:
 
 def test_the_difference_of_a_film_and_its_negative_is_black_and_grey_outside() -> None:
     film = spine_film(5, height=320, width=160).image
-    first, second = look_at(film), look_at(255 - film)
+    first, second = sign_film(film), sign_film(255 - film)
     moved = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 32.0]])
-    same = Pair(0, 1, View(inverted=True), np.eye(2, 3), 1.0, 1.0, 100, 100, 0, 0.0)
+    same = DuplicatePair(0, 1, Symmetry(inverted=True), np.eye(2, 3), 1.0, 1.0, 100, 100, 0, 0.0)
     assert difference(first, second, same).max() <= 2
     lower = difference(first, second, same._replace(affine=moved))
     assert (lower[-32:] == OUTSIDE).all()

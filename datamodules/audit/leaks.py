@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.audit.duplicates import Look, Pair, find_pairs, look_at, look_size
+from datamodules.audit.duplicates import DuplicatePair, FilmSignature, find_pairs, sign_film, signature_size
 from datamodules.base import Case, DataError, LandmarkDataModule
 from datamodules.components.protocols import Split
 from datamodules.components.transforms import (
@@ -85,14 +85,14 @@ class Audit:
         films: How many films were compared.
         unreadable: How many could not be, because they are missing or broken.
         findings: The pairs: leaks first, then in the order of the parts and names.
-        pictures: The looks of each finding's two films and the affine between them; none where the set is private.
+        pictures: The signatures of each finding's two films and the affine between them; none where the set is private.
     """
 
     protocol: str
     films: int
     unreadable: int
     findings: tuple[Finding, ...]
-    pictures: tuple[tuple[Look, Look, Pair], ...]
+    pictures: tuple[tuple[FilmSignature, FilmSignature, DuplicatePair], ...]
 
 
 def find_duplicates(data: LandmarkDataModule) -> Audit:
@@ -104,38 +104,38 @@ def find_duplicates(data: LandmarkDataModule) -> Audit:
     Raises:
         DataError: The folder is not this dataset.
     """
-    looks = _looks(data)
+    signatures = _signatures(data)
     inventory = data.inventory
     order = _Order(data.published)
-    names = sorted(looks, key=lambda name: (order.rank(name), name))
+    names = sorted(signatures, key=lambda name: (order.rank(name), name))
     found = []
-    for pair in find_pairs([looks[name] for name in names]):
+    for pair in find_pairs([signatures[name] for name in names]):
         finding = _finding(data, order, pair, names[pair.first], names[pair.second])
         if not finding.known or (finding.what == "same film" and finding.overlap >= WHOLE):
-            found.append((finding, (looks[finding.first], looks[finding.second], pair)))
+            found.append((finding, (signatures[finding.first], signatures[finding.second], pair)))
     found.sort(key=lambda item: (item[0].what, not item[0].leak, item[0].first_part, item[0].first, item[0].second))
     return Audit(
         data.protocol.name,
-        len(looks),
+        len(signatures),
         len(inventory.missing) + len(inventory.unreadable),
         tuple(finding for finding, _ in found),
         () if data.private else tuple(films for _, films in found),
     )
 
 
-def _looks(data: LandmarkDataModule) -> dict[str, Look]:
+def _signatures(data: LandmarkDataModule) -> dict[str, FilmSignature]:
     """Read every film once; those that cannot be read are left out."""
     if not data.root.is_dir():
         raise data.foreign_folder("there is no such folder")
     cases = data.scan().cases  # `inventory` would decode every film to know that it can be, before we do
     with ThreadPoolExecutor() as pool:
-        looks = dict(zip(cases, pool.map(lambda case: _look(data, case), cases.values()), strict=True))
-    return {name: look for name, look in looks.items() if look is not None}
+        signatures = dict(zip(cases, pool.map(lambda case: _signature(data, case), cases.values()), strict=True))
+    return {name: signature for name, signature in signatures.items() if signature is not None}
 
 
-def _look(data: LandmarkDataModule, case: Case) -> Look | None:
+def _signature(data: LandmarkDataModule, case: Case) -> FilmSignature | None:
     try:
-        return look_at(data.films.read(case.film, _whole(case), InputSpec(look_size(case.size)), exif=case.exif))
+        return sign_film(data.films.read(case.film, _whole(case), InputSpec(signature_size(case.size)), exif=case.exif))
     except DataError:
         return None
 
@@ -183,13 +183,13 @@ def _folds(splits: Sequence[Split]) -> Mapping[str, str]:
     return {**{case: part for case, part in trained.items() if case not in tested}, **tested}
 
 
-def _finding(data: LandmarkDataModule, order: _Order, pair: Pair, first: str, second: str) -> Finding:
+def _finding(data: LandmarkDataModule, order: _Order, pair: DuplicatePair, first: str, second: str) -> Finding:
     one, other = data.inventory.cases[first], data.inventory.cases[second]
     affine = in_film_pixels(pair.affine, one.size, other.size)
     scale = float(np.sqrt(abs(np.linalg.det(affine[:, :2]))))
     down = affine[:, 1]  # where the first film's vertical leads in the second
     angle = float(np.degrees(np.arctan2(-down[0], down[1])))
-    what = str(pair.kind)
+    what = str(pair.relation)
     same_file = data.films.content(one.film) == data.films.content(other.film)
     return Finding(
         first,
@@ -205,26 +205,26 @@ def _finding(data: LandmarkDataModule, order: _Order, pair: Pair, first: str, se
         pair.shared,
         scale,
         angle,
-        *pair.view,
+        *pair.symmetry,
     )
 
 
 def in_film_pixels(affine: Affine, first: tuple[int, int], second: tuple[int, int]) -> Affine:
-    """Return the affine between two looks as one between their films.
+    """Return the affine between two signatures as one between their films.
 
     Args:
-        affine: From pixels of the first look to pixels of the second.
+        affine: From pixels of the first copy of 320 px to pixels of the second.
         first: (height, width) of the first film.
         second: The same of the second.
     """
     up_first, up_second = (
-        to_image_affine(Box(0, 0, width, height), InputSpec(look_size((height, width))))
+        to_image_affine(Box(0, 0, width, height), InputSpec(signature_size((height, width))))
         for height, width in (first, second)
     )
     return compose_affines(up_second, compose_affines(affine, invert_affine(up_first)))
 
 
-def _described(pair: Pair, what: str, scale: float, same_size: bool) -> str:
+def _described(pair: DuplicatePair, what: str, scale: float, same_size: bool) -> str:
     if what == "same patient":
         return "same patient, another exposure"
     words = [what]
@@ -232,7 +232,7 @@ def _described(pair: Pair, what: str, scale: float, same_size: bool) -> str:
         words.append("re-cropped")
     if abs(scale - 1) > SAME_SCALE:
         words.append("resized")
-    return ", ".join(words + ["inverted"] * pair.view.inverted + ["mirrored"] * pair.view.mirrored)
+    return ", ".join(words + ["inverted"] * pair.symmetry.inverted + ["mirrored"] * pair.symmetry.mirrored)
 
 
 def _is_known(data: LandmarkDataModule, one: Case, other: Case, *, different: bool) -> bool:
