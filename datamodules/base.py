@@ -177,8 +177,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
         Raises:
             DataError: The folder is not this dataset, or a label file is broken.
         """
-        if not self.root.is_dir():
-            raise self.foreign_folder("there is no such folder")
+        self.require_folder()
         return decode_all(self.scan(), self._statistics)
 
     @final
@@ -204,6 +203,11 @@ class LandmarkDataModule(LightningDataModule, ABC):
         if not inventory.cases:
             raise self.foreign_folder("it holds no case with both film and labels")
         return inventory
+
+    def require_folder(self) -> None:
+        """Raise a `DataError` where there is no folder at `root`."""
+        if not self.root.is_dir():
+            raise self.foreign_folder("there is no such folder")
 
     def foreign_folder(self, reason: str) -> DataError:
         """Return the error for a `root` that is not this dataset: what it should be and how to get it."""

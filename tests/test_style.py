@@ -5,7 +5,7 @@ import io
 import re
 import statistics
 import tokenize
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cache
 from itertools import chain
@@ -89,6 +89,34 @@ def unannotated(node: Function) -> list[str]:
     return missing + ["return"] * (node.returns is None)
 
 
+def set_apart(tree: ast.Module) -> Iterator[ast.AST]:
+    """What is no text of its own: docstrings, annotations and literal types, and the parts of formatted strings."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            yield node.value
+        elif isinstance(node, ast.JoinedStr):
+            yield from node.values
+        elif isinstance(node, ast.Subscript):
+            yield from ast.walk(node.slice)
+        else:
+            parts = (getattr(node, "annotation", None), getattr(node, "returns", None))
+            yield from chain.from_iterable(ast.walk(part) for part in parts if isinstance(part, ast.AST))
+
+
+def strings(path: str) -> set[str]:
+    """The texts of two words or more that stand whole in a module."""
+    left_out = {id(node) for node in set_apart(modules()[path])}
+    constants = (n.value for n in ast.walk(modules()[path]) if isinstance(n, ast.Constant) and id(n) not in left_out)
+    return {text for text in constants if isinstance(text, str) and re.search(r"[A-Za-z]{2,} +[A-Za-z]{2,}", text)}
+
+
+def literal_types() -> set[str]:
+    """The values of all ``Literal`` types: the type checker knows them wherever they stand."""
+    nodes = chain.from_iterable(ast.walk(tree) for tree in modules().values())
+    types = (n for n in nodes if isinstance(n, ast.Subscript) and ast.unparse(n.value).endswith("Literal"))
+    return {n.value for t in types for n in ast.walk(t.slice) if isinstance(n, ast.Constant)}
+
+
 def named_paths(document: str) -> Iterator[str]:
     """The files, folders and modules of the repository that a document names between backticks."""
     packages = "|".join(PACKAGES)
@@ -151,6 +179,15 @@ def test_no_folder_has_more_modules_than_a_reader_can_survey() -> None:
     assert {folder: n for folder, n in folders.items() if n > ROOMS and folder not in PLUGIN_FOLDERS} == {}
 
 
+def test_no_text_stands_in_two_modules() -> None:
+    where: dict[str, list[str]] = defaultdict(list)
+    checked = literal_types()
+    for path in modules():
+        for text in strings(path) - checked:
+            where[text].append(path)
+    assert {text: paths for text, paths in where.items() if len(paths) > 1} == {}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_what_the_documents_name_is_there(document: str) -> None:
     assert [path for path in named_paths(document) if not is_there(path)] == []
@@ -161,3 +198,12 @@ def test_a_path_that_is_not_there_is_noticed() -> None:
     assert is_there("benchmark/cell.py")
     assert not is_there("metrics/cobb_angle/no_such_function")
     assert not is_there("metrics/no_such_module")
+
+
+def test_no_class_name_means_two_things() -> None:
+    where: dict[str, list[str]] = defaultdict(list)
+    for path, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                where[node.name].append(path)
+    assert {name: paths for name, paths in where.items() if len(paths) > 1} == {}

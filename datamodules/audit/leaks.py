@@ -125,8 +125,7 @@ def find_duplicates(data: LandmarkDataModule) -> Audit:
 
 def _signatures(data: LandmarkDataModule) -> dict[str, FilmSignature]:
     """Read every film once; those that cannot be read are left out."""
-    if not data.root.is_dir():
-        raise data.foreign_folder("there is no such folder")
+    data.require_folder()
     cases = data.scan().cases  # `inventory` would decode every film to know that it can be, before we do
     with ThreadPoolExecutor() as pool:
         signatures = dict(zip(cases, pool.map(lambda case: _signature(data, case), cases.values()), strict=True))

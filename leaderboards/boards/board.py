@@ -10,7 +10,7 @@ from statistics import fmean, median
 from typing import Any, Literal, NamedTuple
 
 from benchmark.store import RunRecord
-from leaderboards.boards.numbers import NO_NUMBER, heading, ranges
+from leaderboards.boards.numbers import NO_NUMBER, NOT_TESTED, heading, ranges
 from leaderboards.boards.statistics import Comparison
 
 FLOOR = "mean_shape"
@@ -249,7 +249,7 @@ class Board:
         """
         tied = self.tied_with(row)
         if tied is None:
-            return "" if row.rank is None else "not tested"
+            return "" if row.rank is None else NOT_TESTED
         return ranges(other.rank for other in tied if other.rank is not None) or "none"
 
     def rank_text(self, row: Row) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 UNITS: Final = {"fraction": "fraction of the image", "deg": "degrees"}
 """How a unit is written where it is not written as it is called."""
 NO_NUMBER: Final = "-"
+NOT_TESTED: Final = "not tested"
 ARROWS: Final = {True: "↑", False: "↓", None: ""}
 """The direction in which a score improves."""
 
@@ -112,7 +113,7 @@ def p_text(p: float) -> str:
         ('< 0.001', '0.031', '1.000', 'not tested')
     """
     if math.isnan(p):
-        return "not tested"
+        return NOT_TESTED
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 

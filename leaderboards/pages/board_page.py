@@ -10,7 +10,7 @@ from leaderboards.boards.board import FLOOR, Board
 from leaderboards.boards.statistics import ALPHA
 from leaderboards.pages.comparisons import comparison_section, diagram_name, resampling_text
 from leaderboards.pages.leaks import leak_free_section
-from leaderboards.pages.model import WARNING, Bullets, Mark, Page, Paragraph, Section
+from leaderboards.pages.model import NO_CAVEAT, WARNING, Bullets, Mark, Page, Paragraph, Section
 from leaderboards.pages.papers import paper_section
 from leaderboards.pages.scores import TIED, cost_table, score_tables, unscored_table
 
@@ -60,13 +60,13 @@ def board_page(boards: Sequence[Board]) -> Page:
     """
     first, facts, name = boards[0], boards[0].facts, boards[0].page
     named_films = len({board.content for board in boards}) > 1
-    caveats = "; ".join(f"**{caveat}**" for caveat in facts.get("caveats", ())) or "none known"
+    caveats = "; ".join(f"**{caveat}**" for caveat in facts.get("caveats", ())) or NO_CAVEAT
     lead = (
         facts.get("description", "This protocol is not known to this version of the suite."),
         f"Truth: {facts.get('truth', 'unknown')}. Unit: {facts.get('unit', 'unknown')}.",
         f"Splits: {', '.join(facts.get('splits', ())) or 'unknown'}. Caveats: {caveats}.",
     )
-    reading = Section("How to read the tables", (Bullets(legend(boards)),), id="reading")
+    reading = Section.reading(legend(boards))
     sections = [_section(board, f"s{place}", named_films=named_films) for place, board in enumerate(boards, 1)]
     files = {"CSV": f"{name}.csv", "JSON": f"{name}.json", "its schema": SCHEMA, "LaTeX": f"{name}.tex"}
     title = f"{first.title}: protocol {first.protocol}"

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from leaderboards.boards.numbers import NO_NUMBER, heading
 
+NO_CAVEAT: Final = "none known"
 WARNING: Final = "warning"
 """The status of a mark that is a badge."""
 STATUS_TEXT: Final = {
@@ -201,6 +202,11 @@ class Section(NamedTuple):
     id: str = ""
     page: str = ""
     marks: tuple[Mark, ...] = ()
+
+    @classmethod
+    def reading(cls, lines: Iterable[str]) -> Section:
+        """Return the part that explains the tables of a page, a sentence an item."""
+        return cls("How to read the tables", (Bullets(tuple(lines)),), id="reading")
 
 
 class Page(NamedTuple):

@@ -15,6 +15,7 @@ from leaderboards.pages.board_page import SEEDS
 from leaderboards.pages.comparisons import listed_ranks
 from leaderboards.pages.model import (
     BLANK,
+    NO_CAVEAT,
     WARNING,
     Mark,
     Page,
@@ -108,7 +109,7 @@ _LEADERS: Final = (
 def _leader(board: Board, address: str) -> TableRow:
     badges = dict.fromkeys((*board_caveats(board), *board.common_badges))
     name = TableCell.name(board.name, board.title, page=address)
-    caveats = TableCell("" if badges else "none known", marks=tuple(Mark(WARNING, badge) for badge in badges))
+    caveats = TableCell("" if badges else NO_CAVEAT, marks=tuple(Mark(WARNING, badge) for badge in badges))
     unranked = [f"{row.label} ({row.status})" for row in board.rows if row.rank is None and row.status != "reported"]
     last = TableCell(", ".join(unranked) or "none", len(unranked))
     if not board.ranked:

@@ -16,7 +16,6 @@ from leaderboards.boards.numbers import interval, number, percent
 from leaderboards.pages.board_page import caveat_text, content_text
 from leaderboards.pages.model import (
     BLANK,
-    Bullets,
     Page,
     PageTable,
     Paragraph,
@@ -82,7 +81,7 @@ def stress_page(boards: Sequence[StressBoard]) -> Page:
     named_films = len({board.key.content for board in boards}) > 1
     levels = {corruption: texts for board in boards for corruption, texts in board.levels.items()}
     sections = [
-        Section("How to read the tables", (Bullets(HOW_TO_READ),)),
+        Section.reading(HOW_TO_READ),
         *(_section(board, f"s{place}", named_films=named_films) for place, board in enumerate(boards, 1)),
         Section("What the severities mean", (meaning_table(levels, "meanings"),)),
     ]

@@ -16,6 +16,10 @@ MAX_PIXELS = 2**27
 """Pixels of the largest film that is decoded, 11,585 x 11,585: a header that claims more is taken for a hostile one."""
 
 
+DAMAGED = "it is damaged or cut short"
+"""The reason where a decoder fails and nothing more is known."""
+
+
 class UnreadableError(ValueError):
     """Why a film cannot be read; the message is a clause that goes on after "it cannot be read because"."""
 

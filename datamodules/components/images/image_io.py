@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from datamodules.components.errors import DataError
-from datamodules.components.images.decoded import Decoded, UnreadableError, scale, to_uint8
+from datamodules.components.images.decoded import DAMAGED, Decoded, UnreadableError, scale, to_uint8
 from datamodules.components.images.dicom import DICOM_SUFFIXES, dicom_size, is_dicom
 from datamodules.components.images.dicom_film import read_dicom
 from datamodules.components.images.mha import mha_size, read_mha
@@ -132,4 +132,4 @@ def _reason(path: Path, error: Exception) -> str:
         return "it does not exist"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    return "it does not fit into memory" if isinstance(error, MemoryError) else "it is damaged or cut short"
+    return "it does not fit into memory" if isinstance(error, MemoryError) else DAMAGED

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813  # the library's own convention
 from jaxtyping import Num
 
-from datamodules.components.images.decoded import UnreadableError, check_size, grey
+from datamodules.components.images.decoded import DAMAGED, UnreadableError, check_size, grey
 
 _HEADER_BYTES = 2**14
 sitk.ProcessObject.SetGlobalWarningDisplay(False)  # it would print to the terminal
@@ -52,7 +52,7 @@ def read_mha(path: Path) -> Num[np.ndarray, "height width"]:
     try:
         image = sitk.ReadImage(str(path), imageIO="MetaImageIO")
     except RuntimeError as error:
-        raise UnreadableError("it is damaged or cut short") from error
+        raise UnreadableError(DAMAGED) from error
     pixels = sitk.GetArrayFromImage(image)
     channels = image.GetNumberOfComponentsPerPixel()
     return grey(pixels.reshape(*pixels.shape[-2:]) if channels == 1 else pixels)

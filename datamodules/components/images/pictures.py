@@ -13,7 +13,7 @@ import SimpleITK as sitk  # noqa: N813  # the library's own convention
 from jaxtyping import Num
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
-from datamodules.components.images.decoded import Decoded, Repair, UnreadableError, check_size, grey, scale
+from datamodules.components.images.decoded import DAMAGED, Decoded, Repair, UnreadableError, check_size, grey, scale
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG2000")
 MAX_PAGES = 64
@@ -55,7 +55,7 @@ def read_picture(path: Path, *, exif: bool) -> Decoded:
         try:
             decoded = _decode(path, image)
         except (OSError, ValueError, SyntaxError, RuntimeError, EOFError) as error:
-            raise UnreadableError("it is damaged or cut short") from error
+            raise UnreadableError(DAMAGED) from error
     if not follows:
         return decoded._replace(orientation=orientation)
     turns, mirrored = _TURNS[orientation]
