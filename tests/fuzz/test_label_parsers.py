@@ -2,14 +2,13 @@
 
 import copy
 import json
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datamodules.components.cards.card import Annotations, Card
@@ -18,6 +17,9 @@ from datamodules.components.cards.label_detection import find_labels
 from datamodules.components.errors import DataError
 from datamodules.phantom import card_formats
 from datamodules.phantom.card_formats import Labelled
+from tests.fuzz.fuzzing import cuts, fuzz, mutated, mutations
+
+Changes = list[tuple[int, int, bytes]]
 
 NAMES = ("apex left", "carina-ä", "T4")
 FILMS = [Labelled(f"films/{i}.png", np.array([[1.5, 2], [np.nan, np.nan], [30, 40.25]]) + i, (90, 80)) for i in (0, 1)]
@@ -44,12 +46,12 @@ CARD: dict[str, Any] = {
     "patient": {"pattern": "films/(.)"},
     "protocols": {"main": {"ratio": [0.6, 0.2, 0.2]}, "folds": {"folds": 2, "stratify": "sex"}},
 }
-edits = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 12), st.binary(max_size=6)), min_size=1, max_size=4)
 replacements = st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from(NASTY)), min_size=1, max_size=3)
-quiet = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+inserts = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 12), st.binary(max_size=6)), max_size=4)
+"""Where bytes are replaced, how many, and by which: files change their length, unlike by `mutations`."""
 
 
-def damaged(content: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:
+def damaged(content: bytes, changes: Changes) -> bytes:
     """Replace some bytes here and there by others."""
     for at, length, new in changes:
         start = at % (len(content) + 1)
@@ -93,33 +95,35 @@ def refused_or_parsed(folder: Path, form: str, file: str) -> None:
         assert len(str(error)) < 1500
 
 
-@quiet
-@given(changes=edits)
-@pytest.mark.parametrize("form", WRITERS)
-def test_damaged_bytes(form: str, changes: list[tuple[int, int, bytes]], tmp_path: Path) -> None:
-    file, write = WRITERS[form]
-    write(tmp_path)
-    (tmp_path / file).write_bytes(damaged((tmp_path / file).read_bytes(), changes))
-    refused_or_parsed(tmp_path, form, file)
+@fuzz(st.sampled_from(sorted(WRITERS)), inserts, mutations, cuts)
+def test_damaged_label_files(form: str, changes: Changes, places: list[tuple[int, bytes]], cut: int | None) -> None:
+    """Bytes here and there are others."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, write = WRITERS[form]
+        write(Path(folder))
+        content = damaged((Path(folder) / file).read_bytes(), changes)
+        (Path(folder) / file).write_bytes(mutated(content, places, cut) if content else content)
+        refused_or_parsed(Path(folder), form, file)
 
 
-@quiet
-@given(picks=replacements)
-@pytest.mark.parametrize("form", ["coco", "labelme"])
-def test_json_of_another_shape(form: str, picks: list[tuple[int, Any]], tmp_path: Path) -> None:
-    file, write = WRITERS[form]
-    write(tmp_path)
-    content = replaced(json.loads((tmp_path / file).read_text()), picks)
-    (tmp_path / file).write_text(json.dumps(content))
-    refused_or_parsed(tmp_path, form, file)
+@fuzz(st.sampled_from(["coco", "labelme"]), replacements)
+def test_json_of_another_shape(form: str, picks: list[tuple[int, Any]]) -> None:
+    """Values of a JSON file are of other types and sizes."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, write = WRITERS[form]
+        write(Path(folder))
+        content = replaced(json.loads((Path(folder) / file).read_text()), picks)
+        (Path(folder) / file).write_text(json.dumps(content))
+        refused_or_parsed(Path(folder), form, file)
 
 
-@quiet
-@given(picks=replacements, changes=edits | st.just([]))
-def test_damaged_cards(picks: list[tuple[int, Any]], changes: list[tuple[int, int, bytes]], tmp_path: Path) -> None:
-    path = tmp_path / "card.yaml"
-    path.write_bytes(damaged(yaml.safe_dump(replaced(CARD, picks)).encode(), changes))
-    try:
-        assert isinstance(Card.load(path), Card)
-    except DataError as error:
-        assert "card.yaml" in str(error)
+@fuzz(replacements, inserts)
+def test_damaged_cards(picks: list[tuple[int, Any]], changes: Changes) -> None:
+    """Values and bytes of a card are others."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "card.yaml"
+        path.write_bytes(damaged(yaml.safe_dump(replaced(CARD, picks)).encode(), changes))
+        try:
+            assert isinstance(Card.load(path), Card)
+        except DataError as error:
+            assert "card.yaml" in str(error)

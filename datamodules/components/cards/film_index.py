@@ -14,7 +14,7 @@ from datamodules.components.images.dicom import is_dicom
 from datamodules.components.images.image_io import FILM_SUFFIXES
 
 _LOCAL_FILE = re.compile(r".*[?&]d=")
-"""How PointLabel Studio addresses a file."""
+"""How Label Studio addresses a file."""
 
 
 def visible_files(root: Path, pattern: str) -> list[Path]:

@@ -28,7 +28,7 @@ class Labels(NamedTuple):
 
     Attributes:
         entry: What the label file has.
-        points: PointLabel to (x, y) as the file has it; NaN where missing.
+        points: Label to (x, y) as the file has it; NaN where missing.
     """
 
     entry: ImageLabels
