@@ -75,7 +75,8 @@ class Cell:
         variant: The name of one of the method's variants.
         seed: Seeds everything, before anything is constructed.
         hparams: Every effective hyper-parameter as sorted (name, value): the signature's defaults, under the variant's
-            values, under the matrix' overrides. So a changed default changes the key.
+            values, under the paper's for the dataset, under the matrix' overrides. So a changed default changes the
+            key.
         budget: How much training the run may use.
     """
 

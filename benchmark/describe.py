@@ -18,7 +18,12 @@ PREPARATION_FILMS = 32
 
 
 def describe_method(
-    name: str, points: int, known: Mapping[str, type[Method]], schema: LandmarkSchema | None = None
+    name: str,
+    points: int,
+    known: Mapping[str, type[Method]],
+    schema: LandmarkSchema | None = None,
+    dataset: str = "",
+    protocol: str = "",
 ) -> dict[str, Any]:
     """Describe a method or a variant at a number of landmarks.
 
@@ -27,16 +32,18 @@ def describe_method(
         points: Number of landmarks.
         known: Every method by name.
         schema: The landmarks, instead of any so many.
+        dataset: Name of the dataset that it is described for, with the paper's settings there.
+        protocol: Of that dataset.
 
     Returns:
-        `name`, `method`, `hparams`, `variants`, `parameters`, `flops` (2 x MAC, one film), `input_size` (height,
-        width), `paper` and `differs`.
+        `name`, `method`, `hparams`, `variants`, `settings` (the paper's, per dataset), `parameters`, `flops` (2 x MAC,
+        one film), `input_size` (height, width), `paper` and `differs`.
 
     Raises:
         ValueError: There is no such method, or it cannot have so many landmarks.
     """
     variant = find_variant(name, known)
-    hparams = dict(effective_hparams(variant, {}))
+    hparams = dict(effective_hparams(variant, {}, variant.method_class.paper_settings(dataset, protocol)))
     if schema is not None and (reason := variant.method_class.unsupported(schema)):
         raise ValueError(f"{variant.name} cannot have these {len(schema)} landmarks: {reason}")
     method = variant.method_class(_schema(variant.method_class, points) if schema is None else schema, **hparams)
@@ -46,6 +53,7 @@ def describe_method(
         "method": variant.method,
         "hparams": hparams,
         "variants": {key: dict(value) for key, value in variant.method_class.variants.items()},
+        "settings": {key: dict(value) for key, value in variant.method_class.settings.items()},
         "points": len(method.schema),
         "parameters": method.parameter_counts(),
         "flops": _flops(method),

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import methods
-from benchmark.cell import freeze
+from benchmark.cell import Cell, freeze
 from methods.base import Method
+from methods.components.lengths import defaults, lengths, resolve
 
 
 class Variant(NamedTuple):
@@ -70,39 +71,61 @@ def discover_methods(plugins: Sequence[Path | str] = ()) -> dict[str, type[Metho
         raise ValueError(str(error)) from error
 
 
+def all_variants(known: Mapping[str, type[Method]]) -> dict[str, Variant]:
+    """Return every variant by name."""
+    return {
+        variant: Variant(method, variant, method_class, hparams)
+        for method, method_class in known.items()
+        for variant, hparams in method_class.variants.items()
+    }
+
+
 def find_variant(name: str, known: Mapping[str, type[Method]]) -> Variant:
     """Return the variant called `name`; a file's name means the first variant of its first method.
 
     Raises:
         ValueError: No method has it.
     """
-    variants = {
-        variant: Variant(method, variant, method_class, hparams)
-        for method, method_class in known.items()
-        for variant, hparams in method_class.variants.items()
-    }
+    variants = all_variants(known)
     files = {Path(inspect.getfile(variant.method_class)).stem: variant for variant in reversed(variants.values())}
     named = {**files, **variants}
     return named[choose(name, named, "method")]
 
 
-def effective_hparams(variant: Variant, overrides: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Return every hyper-parameter of a variant: signature defaults, under its own values, under `overrides`.
+def effective_hparams(
+    variant: Variant, given: Mapping[str, Any], paper: Mapping[str, Any] | None = None
+) -> tuple[tuple[str, Any], ...]:
+    """Return every hyper-parameter: signature defaults, under the variant's, the `paper`'s for a dataset and `given`.
+
+    Lengths in pixels that are not given follow the input's size.
 
     Raises:
         ValueError: The constructor does not take a name, or lacks a value.
     """
-    parameters = list(inspect.signature(variant.method_class).parameters.values())[1:]  # after the schema
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    names = [p.name for p in parameters]
-    given = {**variant.hparams, **overrides}
-    for name in given:
+    names = list(inspect.signature(variant.method_class).parameters)[1:]  # after the schema
+    own = {**defaults(variant.method_class), **variant.hparams, **(paper or {})}
+    for name in (*own, *given):
         if name not in names:
             raise unknown(name, names, f"hyper-parameter of {variant.name}")
-    values = {**defaults, **{name: freeze(value) for name, value in given.items()}}
-    if lacking := [name for name in names if name not in values]:
+    if lacking := [name for name in names if name not in own and name not in given]:
         raise ValueError(f"{variant.name} needs a value for {', '.join(lacking)}; give it in the matrix' `overrides`.")
-    return tuple(sorted(values.items()))
+    own, given = ({name: freeze(value) for name, value in values.items()} for values in (own, given))
+    return tuple(sorted(resolve(variant.method_class, own, given).items()))
+
+
+def changed_hparams(variant: Variant, cell: Cell) -> dict[str, Any]:
+    """Return the hyper-parameters of a cell that are not those of its variant's paper on the cell's dataset.
+
+    A length in pixels is compared with what it would be at the cell's size.
+    """
+    paper, found = variant.method_class.paper_settings(cell.dataset, cell.protocol), dict(cell.hparams)
+    own, follows = dict(effective_hparams(variant, {}, paper)), lengths(variant.method_class)
+
+    def papers(name: str) -> Any:  # noqa: ANN401  # a hyper-parameter is what a method's signature says
+        others = {other: value for other, value in found.items() if other in own and other != name}
+        return dict(effective_hparams(variant, others, paper))[name] if name in follows else own[name]
+
+    return {name: value for name, value in found.items() if name in own and value != papers(name)}
 
 
 def _plain(name: str) -> str:

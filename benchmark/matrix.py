@@ -199,7 +199,8 @@ class Matrix:
         for override in fitting:
             hparams.update(override.hparams)
             budget = _changed(budget, override.budget)
-        effective = effective_hparams(variant, hparams)
+        paper = variant.method_class.paper_settings(entry.name, protocol.name) if budget.name == Budget.name else {}
+        effective = effective_hparams(variant, hparams, paper)
         return Cell(entry.name, protocol.name, split, variant.method, variant.name, seed, effective, budget)
 
 

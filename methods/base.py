@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import get_annotations
@@ -20,6 +20,7 @@ from typing_extensions import override
 from datamodules.base import Batch, LandmarkSchema, Sample
 from datamodules.components.samples import apply_affine
 from datamodules.components.transforms import InputSpec
+from methods.components.lengths import Pixels, ResolvesLengths
 from methods.components.optim import Schedule, adam
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "LandmarkSchema",
     "Method",
     "Paper",
+    "Pixels",
     "Prediction",
     "Sample",
     "Stage",
@@ -94,12 +96,14 @@ class Prediction(NamedTuple):
         return Prediction(points, linear @ self.covariance.double() @ linear.mT)
 
 
-class Method(LightningModule, ABC):
+class Method(LightningModule, metaclass=ResolvesLengths):
     """A landmark method as one plugin file.
 
     A subclass sets `paper`, `variants` and `smoke`, types its hyper-parameters in `__init__` (its signature *is* the
     configuration: plain numbers, texts, booleans and tuples) and calls `super().__init__(schema)` first. That call sets
-    every hyper-parameter that the class, or a base, annotates (`sigma: float`) as an attribute of that name.
+    every hyper-parameter that the class, or a base, annotates (`sigma: float`) as an attribute of that name. A length
+    in pixels of the input is typed `Pixels` in the signature: it is stated for the `input_size` beside it and shrinks
+    with a smaller one unless it is given.
 
     It implements `loss` and `predict`, and overrides what its paper does otherwise than the defaults: one stage of
     `epochs`, Adam at `lr` under `schedule`, the whole film stretched to `input_size` without augmentation.
@@ -108,6 +112,9 @@ class Method(LightningModule, ABC):
     paper: ClassVar[Paper]
     variants: ClassVar[Mapping[str, Mapping[str, Any]]]
     """The paper's rows: name -> hyper-parameters. The first is the method itself and gives it its name."""
+    settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """How the paper trains on single datasets: `dataset` or `dataset/protocol` -> hyper-parameters, where these are not
+    the signature's. A protocol that is named here is the one that the paper follows. `budget: paper` applies them."""
     smoke: ClassVar[Mapping[str, Any]]
     """Hyper-parameters so small that the contract tests take a second."""
 
@@ -167,6 +174,12 @@ class Method(LightningModule, ABC):
         """Return why this method cannot run on a schema, in a sentence; None if it can."""
         del schema
         return None
+
+    @final
+    @classmethod
+    def paper_settings(cls, dataset: str, protocol: str = "") -> dict[str, Any]:
+        """Return the hyper-parameters with which the paper trains on a dataset, as far as `settings` states them."""
+        return {**cls.settings.get(dataset, {}), **cls.settings.get(f"{dataset}/{protocol}", {})}
 
     @final
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 from typing_extensions import override
 
-from methods.base import Batch, LandmarkSchema, Paper, Prediction
+from methods.base import Batch, LandmarkSchema, Paper, Pixels, Prediction
 from methods.components.bases.heatmaps import FARNetTraining, Heatmaps
 from methods.components.heatmap import Codec
 from methods.components.images.intensity import IMAGENET_MEAN, IMAGENET_STD, imagenet
@@ -80,8 +80,8 @@ class FARNet(FARNetTraining):
     )
     variants: ClassVar = {
         "farnet": {},
-        "farnet-vgg16": {"backbone_name": "vgg16"},
-        "farnet-vgg19": {"backbone_name": "vgg19"},
+        "farnet-vgg16": {"backbone_name": "vgg16", "epochs": 900},
+        "farnet-vgg19": {"backbone_name": "vgg19", "epochs": 900},
         "farnet-resnet101": {"backbone_name": "resnet101"},
         "farnet-resnet152": {"backbone_name": "resnet152"},
         "farnet-densenet169": {"backbone_name": "densenet169"},
@@ -105,7 +105,7 @@ class FARNet(FARNetTraining):
         alpha: float = 40.0,
         width: int = 256,
         input_size: tuple[int, int] = (800, 640),
-        sigma: float = 10.0,
+        sigma: Pixels = 10.0,
         codec: Codec = "argmax",
         epochs: int = 300,
         batch_size: int = 1,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from typing_extensions import override
 
-from methods.base import LandmarkSchema
+from methods.base import LandmarkSchema, Pixels
 from methods.components.bases.heatmaps import FARNetTraining, Heatmaps
 from methods.components.heatmap import Codec
 from methods.components.images.intensity import imagenet
@@ -40,7 +40,7 @@ class FPN(FARNetTraining):
         backbone_name: str = "densenet121",
         width: int = 256,
         input_size: tuple[int, int] = (800, 640),
-        sigma: float = 10.0,
+        sigma: Pixels = 10.0,
         codec: Codec = "argmax",
         epochs: int = 300,
         batch_size: int = 1,

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 from typing_extensions import override
 
-from methods.base import LandmarkSchema
+from methods.base import LandmarkSchema, Pixels
 from methods.components.bases.heatmaps import FARNetTraining, Heatmaps
 from methods.components.heatmap import Codec
 from methods.components.images.intensity import imagenet
@@ -40,7 +40,7 @@ class UNet(FARNetTraining):
         dropout: float = 0.5,
         batch_norm: bool = True,
         input_size: tuple[int, int] = (800, 640),
-        sigma: float = 10.0,
+        sigma: Pixels = 10.0,
         codec: Codec = "argmax",
         epochs: int = 300,
         batch_size: int = 1,

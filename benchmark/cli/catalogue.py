@@ -44,6 +44,7 @@ def describe(
     method: str,
     *,
     points: int = 19,
+    dataset: str = "",
     card: str = "",
     json: bool = False,
     plugin: Sequence[Path] = (),
@@ -53,17 +54,22 @@ def describe(
     Args:
         method: Name of a method or variant.
         points: Number of landmarks.
+        dataset: Name of a dataset, or `dataset/protocol`: for its landmarks, and with the paper's settings there.
         card: File of a card, for its landmarks instead.
         json: Print one JSON object.
         plugin: Python files with methods of your own.
     """
     from benchmark.describe import describe_method
-    from benchmark.lookup import discover_methods
+    from benchmark.lookup import choose, discover_methods
     from datamodules import DatasetRegistry
 
     datasets = DatasetRegistry()
-    schema = datasets[datasets.name_of(card)].schema if card else None
-    facts = describe_method(method, points, discover_methods(plugin), schema)
+    name, _, protocol = dataset.partition("/")
+    name = datasets.name_of(card) if card else name and choose(name, datasets, "dataset")
+    if protocol:
+        protocol = choose(protocol, [known.name for known in datasets[name].protocols], f"protocol of {name}")
+    schema = datasets[name].schema if name else None
+    facts = describe_method(method, points, discover_methods(plugin), schema, name, protocol)
     if json:
         return print_json(facts)
     for key, value in facts.items():

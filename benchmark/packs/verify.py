@@ -8,7 +8,6 @@ a run has. What cannot be known is in `UNPROVEN`.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -22,8 +21,7 @@ import torch
 
 import methods
 from benchmark import dataset_folders as data
-from benchmark.cell import freeze
-from benchmark.lookup import choose
+from benchmark.lookup import Variant, changed_hparams, choose
 from benchmark.packs import pack as packs
 from benchmark.packs.pack import Pack
 from benchmark.packs.submit import DIRTY, nested_scores
@@ -327,9 +325,8 @@ def _remarks(pack: Pack, method: type[Method]) -> list[str]:
     record, cell = pack.record, pack.record.cell
     commit = record.commit or "unknown"
     remarks = [f"Code: commit {commit}{', with changes that no commit holds' * commit.endswith(DIRTY)}."]
-    defaults = {name: item.default for name, item in inspect.signature(method).parameters.items()}
-    own = {name: freeze(value) for name, value in {**defaults, **method.variants[cell.variant]}.items()}
-    changed = [f"{name}={value}" for name, value in cell.hparams if own.get(name) != value]
+    variant = Variant(cell.method, cell.variant, method, method.variants[cell.variant])
+    changed = [f"{name}={value}" for name, value in changed_hparams(variant, cell).items()]
     remarks += [f"Set differently from {cell.variant}'s own: {', '.join(changed)}."] if changed else []
     if packs.VALIDATION not in pack.files:
         remarks.append("No predictions of validation cases, so no conformal regions.")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import methods
-from benchmark.lookup import Variant, effective_hparams
+from benchmark.cell import Cell
+from benchmark.lookup import all_variants, changed_hparams, effective_hparams
 from benchmark.store import FACTS, RunRecord, write_atomically
 from datamodules import DatasetRegistry
 from datamodules.base import LandmarkDataModule
@@ -28,15 +29,16 @@ def write_facts(
 
     Returns:
         The written `facts.json`: `datasets` by name, each with its `protocols`, the name of the `default` one and
-        the `readers` behind each truth, and `methods` by variant, each with its
-        paper and its own hyper-parameters. A dataset or variant that is not found any more is left out.
+        the `readers` behind each truth, and `methods` by variant, each with its paper, its own hyper-parameters
+        and, in `changed`, those that runs set differently from the paper: `dataset/protocol/configuration` -> name ->
+        value. A dataset or variant that is not found any more is left out.
     """
     cells = [run.cell for run in runs]
     facts = {
         "datasets": {
             name: _dataset(datasets[name]) for name in sorted({cell.dataset for cell in cells} & datasets.keys())
         },
-        "methods": _methods({cell.variant for cell in cells}, plugins),
+        "methods": _methods(cells, plugins),
     }
     path = store / FACTS
     write_atomically(path, lambda file: file.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n"))
@@ -55,15 +57,20 @@ def _dataset(data: type[LandmarkDataModule]) -> dict[str, Any]:
     }
 
 
-def _methods(variants: set[str], plugins: Sequence[Path | str]) -> dict[str, Any]:
-    found = methods.discover(plugins).items()
-    return {
-        variant: {
-            "method": name,
-            "paper": asdict(method.paper),
-            "hparams": dict(effective_hparams(Variant(name, variant, method, hparams), {})),
+def _methods(cells: Sequence[Cell], plugins: Sequence[Path | str]) -> dict[str, Any]:
+    known = methods.discover(plugins)
+    variants = {name: variant for name, variant in all_variants(known).items() if name in {c.variant for c in cells}}
+    facts: dict[str, Any] = {
+        name: {
+            "method": variant.method,
+            "paper": asdict(variant.method_class.paper),
+            "hparams": dict(effective_hparams(variant, {})),
+            "changed": {},
         }
-        for name, method in found
-        for variant, hparams in method.variants.items()
-        if variant in variants
+        for name, variant in variants.items()
     }
+    for cell in cells:
+        if cell.variant in variants:
+            changed = changed_hparams(variants[cell.variant], cell)
+            facts[cell.variant]["changed"]["/".join((cell.dataset, cell.protocol, cell.config))] = changed
+    return facts

@@ -92,7 +92,7 @@ class Row:
         badges: What must be known beside the numbers.
         notes: What is missing or went wrong, in words.
         parameters: Number of trainable parameters, where known.
-        settings: The hyper-parameters that are not the variant's own, as `name=value`.
+        settings: The hyper-parameters that are not the variant's own on the dataset, as `name=value`.
         rank: Place by the first column, equal numbers sharing a place; None where it is not ranked.
     """
 

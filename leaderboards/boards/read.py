@@ -121,7 +121,7 @@ class _BoardAssembler:
             badges=run_badges(first, paper, board.facts.get("caveats", ()), self._beside(variant, key, printed)),
             notes=_trouble(runs) if not first.human else _about_reader(first.cell, board),
             parameters=first.parameters.get("trainable"),
-            settings=_settings(first.cell, method.get("hparams")),
+            settings=_settings(first.cell, method.get("changed", {})),
         )
         return row if scores is None else _scored(row, scores)
 
@@ -174,12 +174,10 @@ def _labels(groups: Mapping[tuple[str, str], Sequence[RunRecord]]) -> dict[tuple
     return labels
 
 
-def _settings(cell: Cell, own: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """Name what a run set differently from its variant; `own` comes from JSON, where a tuple is a list."""
-    if own is None:
-        return ()
-    given = {name: list(value) if isinstance(value, tuple) else value for name, value in cell.hparams}
-    return tuple(f"{name}={value}" for name, value in given.items() if name in own and value != own[name])
+def _settings(cell: Cell, changed: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Name what a run set differently from its method, as its paper trains on the dataset."""
+    own = changed.get("/".join((cell.dataset, cell.protocol, cell.config)), {})
+    return tuple(f"{name}={value}" for name, value in own.items())
 
 
 def _protocol_facts(dataset: Mapping[str, Any], protocol: str) -> Mapping[str, Any]:

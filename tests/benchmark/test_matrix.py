@@ -5,7 +5,7 @@ import pytest
 import datamodules
 import methods
 from benchmark.cell import Budget, Cell
-from benchmark.lookup import choose, effective_hparams, find_variant
+from benchmark.lookup import changed_hparams, choose, effective_hparams, find_variant
 from benchmark.matrix import FOLDER, Matrix
 from datamodules import DatasetRegistry
 
@@ -78,6 +78,59 @@ def test_smoke_uses_the_methods_own_small_hyper_parameters(tmp_path: Path) -> No
     (found,) = cells("{smoke: true, methods: [posenet], datasets: [aasce]}", tmp_path)
     smoke = methods.discover()["posenet"].smoke
     assert smoke.items() <= dict(found.hparams).items()
+
+
+def test_the_papers_settings_of_a_dataset_count_in_the_papers_budget_alone(tmp_path: Path) -> None:
+    text = (
+        "{methods: [farnet, farnet-vgg16, fpn, unet], datasets: [isbi2015, {name: hand, splits: [fold1]}, aasce], %s}"
+    )
+    wanted = ("input_size", "augment", "sigma")
+    published = {(c.variant, c.dataset): dict(c.hparams) for c in cells(text % "seeds: [0]", tmp_path)}
+    for variant in ("farnet", "farnet-vgg16", "fpn", "unet"):
+        found = {dataset: [hparams[n] for n in wanted] for (v, dataset), hparams in published.items() if v == variant}
+        assert found == {
+            "isbi2015": [(800, 640), False, 10.0],
+            "hand": [(512, 512), True, 10.0],
+            "aasce": [(1024, 512), True, 10.0],
+        }
+    assert published["farnet-vgg16", "hand"]["epochs"] == 900
+    reduced = cells(text % "budget: {name: reduced, epochs: 2}", tmp_path)
+    assert {(dict(c.hparams)["input_size"], dict(c.hparams)["augment"]) for c in reduced} == {((800, 640), False)}
+
+
+def test_the_matrix_wins_over_the_papers_settings_and_lengths_follow_its_sizes(tmp_path: Path) -> None:
+    found = cells(
+        """
+        methods: [farnet, {name: fpn, hparams: {sigma: 4.0}}]
+        datasets: [aasce]
+        overrides: [{hparams: {input_size: [256, 128]}}]
+        """,
+        tmp_path,
+    )
+    assert [[dict(c.hparams)[name] for name in ("input_size", "augment", "sigma")] for c in found] == [
+        [(256, 128), True, 2.5],
+        [(256, 128), True, 4.0],
+    ]
+
+
+def test_what_differs_is_counted_from_the_papers_settings_of_the_dataset(tmp_path: Path) -> None:
+    def changed(text: str) -> dict[str, object]:
+        (cell,) = cells(text, tmp_path)
+        return changed_hparams(find_variant(cell.variant, methods.discover()), cell)
+
+    assert changed("{methods: [farnet], datasets: [aasce]}") == {}
+    published = "{name: farnet, hparams: {input_size: [1024, 512], augment: true, sigma: 10}}"
+    assert changed(f"{{budget: {{name: reduced}}, methods: [{published}], datasets: [aasce]}}") == {}
+    assert changed("{budget: {name: reduced}, methods: [farnet], datasets: [isbi2015]}") == {}
+    assert changed("{budget: {name: reduced}, methods: [farnet], datasets: [aasce]}") == {
+        "augment": False,
+        "input_size": (800, 640),
+        "sigma": 10.0,
+    }
+    small = "{methods: [{name: farnet, hparams: {input_size: [192, 160], %s}}], datasets: [isbi2015]}"
+    assert changed(small % "") == {"input_size": (192, 160)}
+    assert changed(small % "sigma: 10.0") == {"input_size": (192, 160), "sigma": 10.0}
+    assert changed(small % "sigma: 3.0") == {"input_size": (192, 160), "sigma": 3.0}
 
 
 def test_the_command_line_replaces_what_it_names(tmp_path: Path) -> None:

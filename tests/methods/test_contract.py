@@ -12,9 +12,11 @@ import torch
 from lightning import Trainer
 from torch import Tensor
 
+import datamodules
 from datamodules.base import Batch, LandmarkSchema, Sample
 from datamodules.components.samples import collate
 from methods.base import Method
+from methods.components.lengths import defaults, lengths
 
 from .conftest import build, make_samples
 
@@ -31,10 +33,22 @@ def test_every_hyper_parameter_is_typed_and_has_a_default(method_class: type[Met
     assert all(p.default is not inspect.Parameter.empty for p in parameters)
 
 
-def test_variants_and_smoke_use_hyper_parameters_of_the_signature(method_class: type[Method]) -> None:
+def test_variants_settings_and_smoke_use_hyper_parameters_of_the_signature(method_class: type[Method]) -> None:
     known = set(inspect.signature(method_class).parameters)
-    for hparams in (*method_class.variants.values(), method_class.smoke):
+    for hparams in (*method_class.variants.values(), *method_class.settings.values(), method_class.smoke):
         assert set(hparams) <= known
+
+
+def test_settings_are_of_datasets_and_protocols_that_exist(method_class: type[Method]) -> None:
+    known = {name: [protocol.name for protocol in data.protocols] for name, data in datamodules.discover().items()}
+    for key in method_class.settings:
+        dataset, _, protocol = key.partition("/")
+        assert not protocol or protocol in known[dataset]
+        assert dataset in known
+
+
+def test_lengths_follow_sizes_of_the_signature(method_class: type[Method]) -> None:
+    assert set(lengths(method_class).values()) <= set(defaults(method_class))
 
 
 def test_every_variant_has_a_finite_loss(method_class: type[Method], schema: LandmarkSchema) -> None:

@@ -1,0 +1,94 @@
+"""Hyper-parameters that are lengths in pixels: they follow the size that they are counted in.
+
+A length belongs to the size beside which its method states it, so it shrinks with a smaller input unless it is given.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABCMeta
+from collections.abc import Mapping, Sequence
+from functools import cache
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any, NamedTuple, get_type_hints
+
+SMALLEST = 1.0
+"""No length shrinks below one pixel: maps cannot show it."""
+
+
+class Follows(NamedTuple):
+    """Marks the type of a hyper-parameter as a length.
+
+    Attributes:
+        size: The hyper-parameter with the size in whose pixels it is counted: a side, or (height, width).
+    """
+
+    size: str
+
+
+Pixels = Annotated[float, Follows("input_size")]
+"""A length in pixels of the network's input, or of its maps at a fixed stride."""
+
+
+class ResolvesLengths(ABCMeta):
+    """Makes a class resolve the lengths that its constructor is not given, before the constructor runs."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # as `type` declares it
+        """Construct with every hyper-parameter that follows a given size."""
+        given = cls.__signature__.bind_partial(*args, **kwargs).arguments
+        resolved = resolve(cls, defaults(cls), given)
+        return super().__call__(*args, **kwargs, **{name: resolved[name] for name in lengths(cls) if name not in given})
+
+    @property
+    def __signature__(cls) -> Signature:
+        """That of the constructor, without `self`."""
+        constructor = signature(cls.__init__)  # type: ignore[misc]  # each class has its own
+        return constructor.replace(parameters=list(constructor.parameters.values())[1:])
+
+
+def defaults(method: type) -> dict[str, Any]:
+    """Return the hyper-parameters that a constructor has values for."""
+    return {p.name: p.default for p in signature(method).parameters.values() if p.default is not Parameter.empty}
+
+
+@cache
+def lengths(method: type) -> Mapping[str, str]:
+    """Return the hyper-parameters of a class that are lengths, with the names of the sizes that they follow."""
+    hints = get_type_hints(method.__init__, include_extras=True)  # type: ignore[misc]
+    marks = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
+    return {name: mark.size for name, found in marks.items() for mark in found if isinstance(mark, Follows)}
+
+
+def resolve(method: type, own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Put `given` hyper-parameters over a method's `own`; a length that is not given follows its size.
+
+    It changes by the geometric mean of the ratios of both sides, given to own.
+
+    Args:
+        method: The class whose constructor says which are lengths.
+        own: Values that belong together.
+        given: Values that stay as they are.
+    """
+    follows = lengths(method)
+
+    def value(name: str) -> Any:  # noqa: ANN401  # a hyper-parameter is what a method's signature says
+        if name in given:
+            return given[name]
+        size = follows.get(name)
+        if size is None or size not in own:
+            return own[name]
+        return _scaled(own[name], math.sqrt(_area(value(size)) / _area(own[size])))
+
+    return {name: value(name) for name in {**own, **given}}
+
+
+def _area(size: float | Sequence[float]) -> float:
+    return size**2 if isinstance(size, int | float) else math.prod(size)
+
+
+def _scaled(length: float, ratio: float) -> float:
+    """Return three digits of a scaled length, a whole number where it is one."""
+    if ratio == 1:
+        return length
+    scaled = max(length * ratio, min(length, SMALLEST))
+    return round(scaled) if isinstance(length, int) else float(f"{scaled:.3g}")
