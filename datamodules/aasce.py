@@ -82,17 +82,22 @@ labels/test/    the same four
         normalizer=("T1-TL", "L3-BL"),
     )
     protocols = (
-        Protocol("official", "The challenge's 481 training and 128 test films.", caveats=(_LEAK_BADGE,), leaks="films"),
+        Protocol(
+            "official",
+            "The challenge's 481 training films, of which 441 train and 40 validate, and its 128 test films.",
+            caveats=(_LEAK_BADGE,),
+            leaks="films",
+        ),
         Protocol("leak-free", "Official, without the 15 test films that also stand in training: 113 test films."),
         Protocol(
             "consistent",
-            "431 of the official training films train and 50 test, drawn once for everybody.",
+            "Of the 481 official training films 382 train, 49 validate and 50 test, drawn once for everybody.",
             caveats=(SHARED_PATIENTS,),
             leaks="patients",
         ),
         Protocol(
             "5-fold",
-            "Five folds of the 481 official training films that keep sessions whole.",
+            "Five folds of the 481 training films, sessions kept whole: 330 to 353 train, 38 to 49 validate.",
             splits=tuple(f"fold{i}" for i in range(1, 6)),
         ),
     )

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from metrics.base import Anatomy, Cases, Column, LandmarkMetric, pooled_mean, present
+from metrics.base import Anatomy, Cases, Column, LandmarkMetric, pooled_mean, pooled_sd, present
 from metrics.centre_distance import crop_outliers, no_crops
 from metrics.radial_error import radial_error
 
@@ -51,14 +51,28 @@ def relative_distance(
     return 100 * relative
 
 
+def sample_sd(values: Float[Tensor, "*resample case vertebra"]) -> Float[Tensor, "*resample"]:
+    """Take the sample standard deviation (division by n - 1) over films and vertebrae that are not NaN.
+
+    Example:
+        >>> sample_sd(torch.tensor([[1.0, float("nan")], [3.0, 5.0]]))
+        tensor(2.0000)
+    """
+    count = values.flatten(-2).isfinite().sum(-1)
+    return pooled_sd(values) * (count / (count - 1)).sqrt()
+
+
 class RelativeDistance(LandmarkMetric):
     """D in pixels, RD in % of the vertebra and the share of missed vertebrae.
 
     Source: An et al., Part Affinity Fields and CoordConv for Lumbar Vertebrae, 2022, Eq. 12 to 15 and Tables 5 to 9.
     As in the paper, "inliers" are the films in which every crop around a predicted centre holds its landmarks (see
-    `centre_distance`), and the numbers per vertebra are those of the inliers. The totals over all films stand beside
-    them, because a method must not gain by missing a film altogether. Groups of other than four or two landmarks do
-    not count. Single vertebrae and whole spines, which have no such crops, have the totals only.
+    `centre_distance`), and the numbers per vertebra are those of the inliers. The paper's Totals, `d_total` and
+    `rd_total`, are the unweighted means of the vertebrae's numbers, in which a corner of the sacrum counts twice as
+    much as one of L1; their spread is the sample standard deviation over films and vertebrae. Means over the landmarks
+    of the inliers and of all films stand beside: a method must not gain by missing a film altogether. Groups of other
+    than four or two landmarks do not count. Single vertebrae and whole spines, which have no such crops, have the means
+    over all films only.
     """
 
     title = "Relative distance"
@@ -113,7 +127,7 @@ class RelativeDistance(LandmarkMetric):
 
         Returns:
             `d` in pixels, `rd` in % and `rd_outliers` in %: over all films, over the inliers, and of each vertebra over
-            the inliers.
+            the inliers; for `d` and `rd` the paper's total and its standard deviation.
         """
         sizes = [len(corners) for corners in self._measured.values()]
         distance, relative, means, outlier = torch.split(terms, [sum(sizes), sum(sizes), len(sizes), 1], dim=-1)
@@ -127,6 +141,10 @@ class RelativeDistance(LandmarkMetric):
                 named = zip(self._measured, parts, strict=True)
                 summary[f"{key}_inlier"] = pooled_mean(inliers)
                 summary |= {f"{key}_{name}": pooled_mean(part) for name, part in named}
+                if key != "rd_outliers":
+                    vertebrae = torch.stack([part.nanmean(-1) for part in parts], dim=-1)
+                    summary[f"{key}_total"] = vertebrae.nanmean(-2).nanmean(-1)
+                    summary[f"{key}_total_sd"] = sample_sd(vertebrae)
         return summary
 
     def columns(self) -> dict[str, Column]:
@@ -143,6 +161,9 @@ class RelativeDistance(LandmarkMetric):
                 columns |= {
                     f"{key}_{name}": Column(f"{title}, inliers: {name}", unit, False) for name in self._measured
                 }
+                if key != "rd_outliers":
+                    columns[f"{key}_total"] = Column(f"{title}, inliers: mean of the vertebrae", unit, False)
+                    columns[f"{key}_total_sd"] = Column(f"{title}, inliers: SD over films and vertebrae", unit, False)
         return columns
 
     @property

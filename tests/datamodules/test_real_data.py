@@ -68,6 +68,9 @@ def test_aasce_leak_free_drops_the_15_films_whose_sessions_train(aasce: Path, of
 
 def test_aasce_consistent_and_folds_have_their_sizes(aasce: Path) -> None:
     assert sizes(AASCE(aasce, "consistent")) == (431, {"test": 50})
+    numbers = {"official": (441, 40), "leak-free": (441, 40), "consistent": (382, 49)}
+    found = {name: AASCE(aasce, name).split for name in numbers}
+    assert {name: (len(split.train), len(split.val)) for name, split in found.items()} == numbers
     tested = [AASCE(aasce, "5-fold", f"fold{i}").split.tests["test"] for i in range(1, 6)]
     assert len({name for names in tested for name in names}) == sum(map(len, tested)) == 481
 

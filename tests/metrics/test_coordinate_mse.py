@@ -30,6 +30,8 @@ def test_mse_agrees_with_numpy(spines: Maker, anatomy: Anatomy) -> None:
     metric, expected = CoordinateMse(anatomy), [np.square(p - t).mean() for p, t in fractions(cases)]
     metric.update(cases)
     assert metric.compute()["mse"].item() == pytest.approx(np.mean(expected))
+    distances = [np.square(p - t).sum(axis=1).mean() for p, t in fractions(cases)]
+    assert metric.compute()["mse_sum"].item() == pytest.approx(np.mean(distances))
     assert metric.compute()["mse_median"].item() == pytest.approx(np.median(expected))
 
 
@@ -93,4 +95,5 @@ def test_the_mean_shape_scores_what_was_measured_on_the_real_films(aasce: Path) 
     names = Anatomy(names=tuple(map(str, range(68))), groups={})
     mse, rho = (metric.reduce(metric.terms(cases)) for metric in (CoordinateMse(names), Pearson(names)))
     assert mse["mse"].item() == pytest.approx(4.46e-3, abs=5e-6)
+    assert mse["mse_sum"].item() == pytest.approx(8.92e-3, abs=1e-5)
     assert rho["rho"].item() == pytest.approx(0.9437, abs=5e-5)

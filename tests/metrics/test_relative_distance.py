@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leaderboards.boards.reported import load_reported
 from metrics.base import Anatomy, Cases
 from metrics.relative_distance import RelativeDistance, relative_distance
 
@@ -119,7 +120,7 @@ def test_whole_spines_and_single_vertebrae_have_totals_only(anatomy: Anatomy) ->
     spine, single = ({f"V{i}": (0, 1, 2, 3) for i in range(count)} for count in (9, 1))
     for groups in (spine, single):
         assert list(RelativeDistance(anatomy._replace(groups=groups)).columns()) == ["d", "rd", "rd_outliers"]
-    assert len(RelativeDistance(anatomy).columns()) == 3 * (1 + 1 + 5)
+    assert len(RelativeDistance(anatomy).columns()) == 3 * (1 + 1 + 5) + 2 * 2
 
 
 def test_groups_that_are_no_vertebrae_are_left_out(anatomy: Anatomy) -> None:
@@ -127,3 +128,41 @@ def test_groups_that_are_no_vertebrae_are_left_out(anatomy: Anatomy) -> None:
     assert RelativeDistance(crop).terms(make_spines(2)).shape == (2, 4 + 4 + 1 + 1)
     reason = RelativeDistance.unsupported(anatomy._replace(groups={"all": (0, 1, 2, 3, 4)}))
     assert reason == "No group of the dataset has four corners or the two ends of an end plate."
+
+
+def test_totals_are_means_of_vertebrae_and_their_spread_is_over_films_and_vertebrae() -> None:
+    cases = make_lumbar(5, sigma=3)
+    points = cases.points.clone()
+    points[3] += torch.tensor([300.0, 0.0])  # no inlier
+    found, inliers = result(cases._replace(points=points)), [0, 1, 2, 4]
+    distance = np.linalg.norm((points - cases.target).numpy(), axis=-1)[inliers]
+    vertebrae = np.stack([distance[:, list(group)].mean(axis=1) for group in LUMBAR.groups.values()], axis=1)
+    assert found["d_total"] == pytest.approx(vertebrae.mean())
+    assert found["d_total_sd"] == pytest.approx(vertebrae.std(ddof=1))
+    assert found["rd_total"] == pytest.approx(np.mean([found[f"rd_{name}"] for name in LUMBAR.groups]))
+    assert found["d_total"] != pytest.approx(found["d_inlier"])  # which weighs the sacrum's two corners as two of 22
+
+
+def test_the_papers_totals_are_the_means_of_its_vertebrae() -> None:
+    tables = [row for row in load_reported() if row.paper == "An et al. 2022" and row.table in {"5", "6", "7"}]
+    wrong = [
+        (row.table, row.method, key)
+        for row in tables
+        for key in ("d", "rd")
+        if abs(row.values[f"{key}_total"] - np.mean([row.values[f"{key}_{name}"] for name in LUMBAR.groups])) > 1.2e-4
+    ]
+    assert len(tables) == 11
+    assert wrong == []
+
+
+def test_the_papers_spreads_are_those_over_films_and_vertebrae() -> None:
+    films = 298  # of 304, less the six whose crop misses a landmark
+    for row in load_reported():
+        if row.paper == "An et al. 2022" and row.table == "7" and row.method == "CoordConv and PAF":
+            for key in ("d", "rd"):
+                means, deviations = (
+                    np.array([row.values[f"{key}_{name}{end}"] for name in LUMBAR.groups]) for end in ("", "_sd")
+                )
+                squares = (films - 1) * (deviations**2).sum() + films * ((means - means.mean()) ** 2).sum()
+                spread = np.sqrt(squares / (6 * films - 1))
+                assert row.values[f"{key}_total_sd"] == pytest.approx(spread, abs=2e-3)
