@@ -31,7 +31,8 @@ class InputSpec:
     Args:
         size: (height, width) of the network's input.
         fit: `stretch` fills the input; `pad` keeps the aspect and fills up with black.
-        preprocess: Image-only albumentations that always apply (CLAHE, blur); cached with the film.
+        preprocess: Image-only albumentations that always apply (CLAHE, blur), to the resized film before it is
+            padded; cached with the film.
         augment: Albumentations for training films; mirrored films get their left and right names swapped.
         oracle_crop: Margin, as a share of the landmarks' bounding box, of a crop around the *true* landmarks,
             at test time too. It tells the method where to look: leaderboards show it. None reads the whole film.
@@ -124,7 +125,7 @@ def to_image_affine(box: Box, spec: InputSpec) -> Affine:
 
 
 def resize(film: UInt8[np.ndarray, "height width"], box: Box, spec: InputSpec) -> UInt8[np.ndarray, "h w"]:
-    """Crop the film to `box`, resize it to the network's input and apply the fixed preprocessing.
+    """Crop the film to `box`, resize it, apply the fixed preprocessing and fill up the network's input with black.
 
     A preprocessing step that draws its strength from a range (CLAHE's `clip_limit`, say) draws the same for every film.
     """
@@ -132,9 +133,11 @@ def resize(film: UInt8[np.ndarray, "height width"], box: Box, spec: InputSpec) -
     crop = film[box.top : box.bottom, box.left : box.right]
     shrinks = new_width <= crop.shape[1] and new_height <= crop.shape[0]
     inner = cv2.resize(crop, (new_width, new_height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    if spec.preprocess:
+        inner = np.asarray(A.Compose(list(spec.preprocess), seed=0)(image=inner)["image"])
     image = np.zeros(spec.size, np.uint8)
     image[offset_y : offset_y + new_height, offset_x : offset_x + new_width] = inner
-    return np.asarray(A.Compose(list(spec.preprocess), seed=0)(image=image)["image"]) if spec.preprocess else image
+    return image
 
 
 def invert_affine(affine: Affine) -> Affine:

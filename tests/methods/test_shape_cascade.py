@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +20,7 @@ from benchmark.training.run_cell import run_cell
 from datamodules.aasce import AASCE
 from datamodules.base import LandmarkSchema, Sample
 from datamodules.components.samples import collate
+from datamodules.components.transforms import Box, landmark_box, resize
 from methods.components.crops.crops import Crops
 from methods.shape_cascade import ShapeCascade
 from tests.data.aasce import write
@@ -294,6 +296,41 @@ def test_a_run_broken_off_in_any_stage_goes_on_as_if_it_had_not(phantom: Path, t
 
 def test_variants_build_at_smoke_size(schema: LandmarkSchema) -> None:
     built = {variant: build(ShapeCascade, schema, variant) for variant in ShapeCascade.variants}
-    assert {name: len(method.stages) for name, method in built.items() if "-stage" in name} == {
-        f"shape-cascade-{depth}-stage": 2 * depth for depth in (1, 2, 4, 5)
+    rows = ("", "-no-pca", "-true-centres", "-true-centres-no-pca")  # Fig. 7, both steps, with and without PCA
+    assert {name: len(method.stages) for name, method in built.items() if "-start" not in name} == {
+        f"shape-cascade{row}{depth}": stages
+        for row in rows
+        for depth, stages in {"": 6, **{f"-{n}-stage": 2 * n for n in (1, 2, 4, 5)}}.items()
     }
+    assert {name for name, method in built.items() if method.input_spec.oracle_crop is not None} == {
+        name
+        for name in built
+        if "true-centres" in name  # what leaderboards turn into the badge
+    }
+
+
+def test_on_true_centres_only_the_corners_of_groups_are_found_by_the_network() -> None:
+    schema = LandmarkSchema(MIXED.names, groups={"L5": ("L5-l", "L5-r")})
+    method = _moved(_cascade(schema, true_centres=True)).eval()
+    samples = make_samples(method, missing=0)
+    method.prepare(samples)
+    batch = collate(samples)
+    points = method.predict(batch).points
+    offsets = points[:, 1:3] - batch.points[:, 1:3].mean(dim=1, keepdim=True)
+    rois = method.corners[0](
+        method._rois(batch.points[:, 1:3].mean(dim=1, keepdim=True)).cut(batch.image.float() / 255)
+    )
+    torch.testing.assert_close(offsets, rois - torch.tensor([15.5, 15.5]), atol=1e-4, rtol=0)
+    own = method.centres(batch.image.float() / 255)
+    assert torch.equal(points[:, [0, 3, 4]], own[:, [method.owner[k] for k in (0, 3, 4)]])
+    box = landmark_box(batch.points[0].numpy(), (64, 64), method.input_spec.oracle_crop or 0)
+    assert box == (0, 0, 64, 64)
+
+
+def test_clahe_sees_the_film_and_not_the_black_beside_it() -> None:
+    film = np.random.default_rng(0).integers(60, 90, (136, 60)).astype(np.uint8)
+    spec = ShapeCascade(AASCE.schema, **{**ShapeCascade.smoke, "input_size": (136, 112)}).input_spec
+    image = resize(film, Box(0, 0, 60, 136), spec)
+    assert not image[:, :26].any()
+    assert not image[:, 86:].any()
+    np.testing.assert_array_equal(image[:, 26:86], cv2.createCLAHE(2, (8, 8)).apply(film))

@@ -18,7 +18,7 @@ from datamodules.components.images.statistics import FilmStatistics
 from datamodules.components.transforms import Box, FilmChange, InputSpec, resize
 
 MEMORY_LIMIT = 2**30
-_VERSION = 2  # raise it when decoding or resizing changes what comes out
+_VERSION = 3  # raise it when decoding or resizing changes what comes out
 
 
 class FilmCache:
