@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from inspect import get_annotations
 from typing import Any, ClassVar, Final, Literal, NamedTuple, final
 
@@ -47,7 +47,7 @@ ONE_VALUE: Final = "more than 1 value per channel"
 
 @dataclass(frozen=True)
 class Paper:
-    """Where a method comes from.
+    """Where a method comes from; the numbers that it prints stand in `leaderboards/boards/reported.yaml`.
 
     Args:
         title: The paper's title; for a reference of ours, what it is.
@@ -55,8 +55,6 @@ class Paper:
         year: Year of publication.
         url: DOI or page.
         differs: One sentence per deliberate difference between the paper and this implementation.
-        reported: The paper's own numbers: variant -> dataset -> column of our metrics -> value, for comparable
-            protocols only. Key a dataset as `dataset/protocol`, or `dataset/protocol/test_set`.
         weights: What its networks start from, as a method's `weights` says it; empty where the paper does not say.
     """
 
@@ -65,7 +63,6 @@ class Paper:
     year: int = 0
     url: str = ""
     differs: tuple[str, ...] = ()
-    reported: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     weights: str = ""
 
 

@@ -42,7 +42,6 @@ class BoostNet(CoordinateMethod):
             "first, shared by x and y.",
             "Training starts at the mean shape of the training films.",
         ),
-        reported={"boostnet": {"aasce/consistent": {"mse_sum": 4.6e-3, "rho": 0.94}}},
     )
     variants: ClassVar = {"boostnet": {}}
     smoke: ClassVar = {"width": 4, "features": 32, "input_size": (64, 64), "lr": 1e-3}

@@ -33,7 +33,6 @@ class ConvDense(CoordinateMethod):
             "public code of SLSN's first author (zc402/Scoliosis); the convolutions have BatchNorm.",
             "The last layer starts at zero and predicts offsets from the mean training shape.",
         ),
-        reported={"conv-dense": {"aasce/consistent": {"mse_sum": 7.1e-2}}},
     )
     variants: ClassVar = {"conv-dense": {}, "conv-dense-densenet121": {"backbone_name": "densenet121"}}
     smoke: ClassVar = {"backbone_name": "test_resnet", "dense": 32, "input_size": (64, 64), "lr": 1e-3}

@@ -30,11 +30,6 @@ TRAINING = (
 WEIGHTS = "Without weights=imagenet the backbone starts at random; the paper's starts from ImageNet."
 
 
-def row(*numbers: float) -> dict[str, float]:
-    """Return a row of Tables 1 to 3 by our columns: MRE in mm, then SDR in % at 2, 2.5, 3 and 4 mm."""
-    return dict(zip(("mre_mm", "sdr_2mm", "sdr_2.5mm", "sdr_3mm", "sdr_4mm"), numbers, strict=True))
-
-
 class FARNet(FARNetTraining):
     """A pretrained backbone, multi-scale feature aggregation (MSFA) and feature refinement (FR).
 
@@ -59,23 +54,6 @@ class FARNet(FARNetTraining):
             "The paper's MSFA (+) is not drawn: fused maps are matched by 1x1 convolutions, added, and smoothed by a "
             "3x3.",
         ),
-        reported={
-            "farnet": {
-                "isbi2015/official/test1": row(1.12, 88.03, 92.73, 95.96, 98.48),
-                "isbi2015/official/test2": row(1.42, 77.00, 84.42, 89.47, 95.21),
-                "hand/3-fold": {"mre_mm": 0.62, "sdr_2mm": 97.24, "sdr_4mm": 99.8, "sdr_10mm": 100.0},
-            },
-            "farnet-vgg16": {"isbi2015/official/test1": row(1.44, 84.03, 90.70, 93.81, 97.29)},
-            "farnet-vgg19": {"isbi2015/official/test1": row(1.37, 82.31, 89.08, 92.98, 96.87)},
-            "farnet-resnet101": {"isbi2015/official/test1": row(1.19, 86.49, 92.28, 95.40, 98.07)},
-            "farnet-resnet152": {"isbi2015/official/test1": row(1.29, 86.76, 92.42, 95.33, 98.03)},
-            "farnet-densenet169": {"isbi2015/official/test1": row(1.15, 87.64, 92.13, 95.49, 98.38)},
-            "farnet-msfa-add": {"isbi2015/official/test1": row(1.18, 85.73, 92.31, 95.83, 98.36)},
-            "farnet-msfa": {"isbi2015/official/test1": row(1.17, 86.17, 92.42, 95.64, 98.38)},
-            "farnet-msfa-fr-naive": {"isbi2015/official/test1": row(1.16, 86.91, 92.63, 95.68, 98.45)},
-            "farnet-msfa-fr": {"isbi2015/official/test1": row(1.15, 87.43, 93.01, 95.85, 98.45)},
-            "farnet-aw": {"isbi2015/official/test1": row(1.15, 87.08, 92.31, 95.64, 98.38)},
-        },
         weights="imagenet",
     )
     variants: ClassVar = {

@@ -16,7 +16,7 @@ from methods.components.heatmap import Codec
 from methods.components.images.intensity import imagenet
 from methods.components.networks.backbones import Weights
 from methods.components.networks.feature_pyramid import FeaturePyramid
-from methods.farnet import TRAINING, WEIGHTS, FARNet, row
+from methods.farnet import TRAINING, WEIGHTS, FARNet
 
 
 class FPN(FARNetTraining):
@@ -29,7 +29,6 @@ class FPN(FARNetTraining):
             WEIGHTS,
             "The 3x3 convolutions of FPN's coarser outputs are left out: only the finest map is used.",
         ),
-        reported={"fpn": {"isbi2015/official/test1": row(1.19, 85.47, 92.17, 95.54, 98.24)}},
     )
     variants: ClassVar = {"fpn": {}}
     smoke: ClassVar = {"backbone_name": "test_resnet", "width": 16, "input_size": (64, 64), "sigma": 3.0}

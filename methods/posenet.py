@@ -30,7 +30,7 @@ class PoseNet(Method):
     channels trade places (Fig. 7): training draws the order of each film at random, testing takes it from the case id.
 
     The paper's numbers are of a private cervical set, so none stands beside a row of ours; see
-    `leaderboards/reported.yaml`.
+    `leaderboards/boards/reported.yaml`.
     """
 
     paper = Paper(

@@ -42,7 +42,6 @@ class SCN(Method):
             "Points are decoded to the sub-pixel from the product; the authors upsample around its maximum.",
             "The network trains for 100 epochs by default; the authors count 30,000 to 40,000 single films.",
         ),
-        reported={"scn": {"hand/3-fold": {"mre_mm": 0.66, "sdr_2mm": 94.99, "sdr_4mm": 99.27, "sdr_10mm": 99.99}}},
     )
     variants: ClassVar = {"scn": {}, "scn-fixed-sigma": {"learn_sigma": False}}
     smoke: ClassVar = {"width": 8, "spatial_kernel": 3, "input_size": (64, 64)}

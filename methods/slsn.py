@@ -55,7 +55,6 @@ class SLSN(Method):
             "A cosine schedule replaces the code's reduction on a plateau.",
             "A map with an incomplete structure is trained near its visible points only; AASCE has none.",
         ),
-        reported={"slsn": {"aasce/consistent": {"mse_sum": 3.9e-3}}},
     )
     variants: ClassVar = {"slsn": {}}
     smoke: ClassVar = {"width": 4, "deepest": 16, "repeats": (1, 2, 1, 1), "input_size": (64, 64), "sigma": 2.0}

@@ -14,7 +14,7 @@ from methods.components.bases.heatmaps import FARNetTraining, Heatmaps
 from methods.components.heatmap import Codec
 from methods.components.images.intensity import imagenet
 from methods.components.networks.unet import UNetwork
-from methods.farnet import TRAINING, FARNet, row
+from methods.farnet import TRAINING, FARNet
 
 
 class UNet(FARNetTraining):
@@ -27,7 +27,6 @@ class UNet(FARNetTraining):
             "Convolutions are padded, so that the heatmaps cover the whole film; the original U-Net's are not.",
             "BatchNorm follows every 3x3 convolution, as in most later U-Nets; batch_norm=False is the original.",
         ),
-        reported={"unet": {"isbi2015/official/test1": row(1.38, 84.45, 90.45, 93.57, 97.33)}},
         weights="none",
     )
     variants: ClassVar = {"unet": {}}

@@ -53,7 +53,6 @@ class VertebraFocused(Method):
             "A centre's Gaussian is sized by the bounding box of its corners, not by the lengths of their edges.",
             "A class map with an incomplete structure is trained near its complete ones only; AASCE has none.",
         ),
-        reported={"vertebra-focused": {"aasce/consistent": {"mse_sum": 3.2e-3}}},
         weights="imagenet",
     )
     variants: ClassVar = {"vertebra-focused": {}}

@@ -108,7 +108,7 @@ class _BoardAssembler:
         paper = method.get("paper", {})
         key = (board.dataset, board.protocol, board.test_set)
         drawn = any(PHANTOM in run.badges for run in runs)
-        printed = {} if drawn else own_numbers(self.reported, paper.get("reported", {}), variant, key)
+        printed = {} if drawn else own_numbers(self.reported, variant, key)
         row = Row(
             _status(runs),
             variant,

@@ -59,33 +59,19 @@ def load_reported(path: Path = PATH) -> tuple[Reported, ...]:
     return _load(path, path.stat().st_mtime_ns)
 
 
-def own_numbers(
-    reported: Sequence[Reported],
-    paper: Mapping[str, Mapping[str, Mapping[str, float]]],
-    variant: str,
-    board: tuple[str, str, str],
-) -> dict[str, float]:
-    """Return what a variant's own paper reports for a board.
+def own_numbers(reported: Sequence[Reported], variant: str, board: tuple[str, str, str]) -> dict[str, float]:
+    """Return what papers print for a variant on a board.
 
     Args:
         reported: All reported rows.
-        paper: `Paper.reported` of the variant's method: variant -> dataset key -> column -> value.
         variant: The variant.
-        board: Dataset, protocol and test set; a dataset key is a prefix of these, joined by slashes. A bare dataset
-            is not enough, since it does not say under which protocol.
+        board: Dataset, protocol and test set.
 
     Returns:
-        Column name to value; `reported.yaml` wins where both have one.
+        Column name to value.
     """
-    keys = ["/".join(board[:2]), "/".join(board)]
-    stated = {column: value for key in keys for column, value in paper.get(variant, {}).get(key, {}).items()}
-    printed = {
-        column: value
-        for row in reported
-        if row.variant == variant and row[:3] == board
-        for column, value in row.values.items()
-    }
-    return stated | printed
+    rows = [row for row in reported if row.variant == variant and row[:3] == board]
+    return {column: value for row in rows for column, value in row.values.items()}
 
 
 @cache
