@@ -10,6 +10,7 @@ A file of predictions is a parquet table with one row per test set, case and lan
 | `spacing_x`, `spacing_y` | float64 | millimetres per pixel; NaN where unknown |
 | `height`, `width` | int64 | of the film |
 | `cov_xx`, `cov_xy`, `cov_yy` | float64 | the point's covariance in square pixels; NaN where none is predicted |
+| `centre_x`, `centre_y` | float64 | the centre of its structure that an earlier stage found; NaN where there is none |
 
 Published files have the key and the points alone, in single precision. The metadata name the cell and, where patients
 are known, the first film of each case's patient.
@@ -45,7 +46,8 @@ VISIBLE: Final = "visible"
 SPACING: Final = ("spacing_x", "spacing_y")
 SIZE: Final = ("height", "width")
 COVARIANCE: Final = ("cov_xx", "cov_xy", "cov_yy")
-ANSWER: Final = (*POINT, *COVARIANCE)
+CENTRE: Final = ("centre_x", "centre_y")
+ANSWER: Final = (*POINT, *COVARIANCE, *CENTRE)
 """What the method predicts."""
 LABELS: Final = (*TRUTH, VISIBLE, *SPACING, *SIZE)
 """What the dataset says."""
@@ -53,7 +55,7 @@ PUBLISHED: Final = (*KEY, *POINT)
 PATIENTS: Final = "patients"
 """The entry of the metadata with the first film of each case's patient, as JSON."""
 
-_NUMBERS: Final = (*POINT, *TRUTH, *SPACING, *SIZE, *COVARIANCE)
+_NUMBERS: Final = (*POINT, *TRUTH, *SPACING, *SIZE, *COVARIANCE, *CENTRE)
 
 
 class Predictions(NamedTuple):
@@ -68,6 +70,8 @@ class Predictions(NamedTuple):
         spacing: Millimetres per pixel in (x, y); NaN where unknown.
         size: (height, width) of the film in pixels; NaN where unknown.
         covariance: In square pixels; NaN where unknown.
+        centres: (x, y) of each landmark's structure, as an earlier stage of the method found it; NaN where there is
+            none.
     """
 
     cases: tuple[str, ...]
@@ -78,6 +82,7 @@ class Predictions(NamedTuple):
     spacing: Float[np.ndarray, "case 2"]
     size: Float[np.ndarray, "case 2"]
     covariance: Float[np.ndarray, "case landmark 2 2"]
+    centres: Float[np.ndarray, "case landmark 2"]
 
     def errors(self, unit: str) -> Float[np.ndarray, "case landmark"]:
         """Return radial errors in `mm` or `px`; NaN where the truth is missing."""
@@ -96,6 +101,7 @@ def case_rows(
     landmarks: Sequence[str],
     points: Float[np.ndarray, "landmark 2"],
     covariance: Float[np.ndarray, "landmark 2 2"] | None = None,
+    centres: Float[np.ndarray, "landmark 2"] | None = None,
 ) -> pd.DataFrame:
     """Return one case's rows: the prediction beside the label.
 
@@ -105,13 +111,15 @@ def case_rows(
         landmarks: Names, in the dataset's order.
         points: The prediction, in original pixels.
         covariance: Of each point; unknown if None.
+        centres: Of each point's structure; unknown if None.
     """
     spread = np.full((*points.shape, 2), np.nan) if covariance is None else covariance
+    around = np.full(points.shape, np.nan) if centres is None else centres
     values = (test_set, case.name, list(landmarks))
     labels = (*case.points.T.astype(np.float64), case.visible, *map(float, case.spacing), *case.size)
     entries = (spread[:, 0, 0], spread[:, 0, 1], spread[:, 1, 1])
-    columns = (*KEY, *POINT, *LABELS, *COVARIANCE)
-    return pd.DataFrame(dict(zip(columns, (*values, *points.T, *labels, *entries), strict=True)))
+    columns = (*KEY, *POINT, *LABELS, *COVARIANCE, *CENTRE)
+    return pd.DataFrame(dict(zip(columns, (*values, *points.T, *labels, *entries, *around.T), strict=True)))
 
 
 def write_predictions(
@@ -240,7 +248,7 @@ def _test_set(
         raise ValueError(f"{path}: {what}; delete the run and repeat it.")
     grid, shown = np.empty((*counts.shape, numbers.shape[1])), np.empty(counts.shape, dtype=bool)
     grid[cases.codes, columns], shown[cases.codes, columns] = numbers, visible
-    points, truth, spacing, size, entries = np.split(grid, [2, 4, 6, 8], axis=-1)
+    points, truth, spacing, size, entries, centres = np.split(grid, [2, 4, 6, 8, 11], axis=-1)
     covariance = entries[..., [0, 1, 1, 2]].reshape(*counts.shape, 2, 2)
     truth = np.where(shown[..., None], truth, np.nan)
-    return Predictions(cases.texts, landmarks, points, truth, shown, spacing[:, 0], size[:, 0], covariance)
+    return Predictions(cases.texts, landmarks, points, truth, shown, spacing[:, 0], size[:, 0], covariance, centres)

@@ -79,18 +79,23 @@ class Prediction(NamedTuple):
     Attributes:
         points: (x, y), network pixels as a method answers, original pixels as the base hands it on.
         covariance: Of each point, in square pixels of the same space; None where the method has none.
+        centres: Of the structure of each landmark, as an earlier stage found it to look for the landmark there, (x, y)
+            in the same space; None where the method has no such stage.
     """
 
     points: Float[Tensor, "batch landmark 2"]
     covariance: Float[Tensor, "batch landmark 2 2"] | None = None
+    centres: Float[Tensor, "batch landmark 2"] | None = None
 
     def transform(self, affine: Float[Tensor, "batch 2 3"]) -> Prediction:
-        """Map points by x -> A x + b and covariances by C -> A C A^T."""
-        points = apply_affine(affine.double(), self.points.double())
-        if self.covariance is None:
-            return Prediction(points)
-        linear = affine[:, None, :, :2].double()
-        return Prediction(points, linear @ self.covariance.double() @ linear.mT)
+        """Map points and centres by x -> A x + b and covariances by C -> A C A^T."""
+        affine = affine.double()
+        linear = affine[:, None, :, :2]
+        return Prediction(
+            apply_affine(affine, self.points.double()),
+            None if self.covariance is None else linear @ self.covariance.double() @ linear.mT,
+            None if self.centres is None else apply_affine(affine, self.centres.double()),
+        )
 
 
 class Method(LightningModule, metaclass=ResolvesLengths):
@@ -209,7 +214,7 @@ class Method(LightningModule, metaclass=ResolvesLengths):
         """Return the batch with its prediction in original pixels."""
         del batch_idx, dataloader_idx
         prediction = self.predict(batch)
-        return batch, Prediction(prediction.points.float(), prediction.covariance).transform(batch.to_image)
+        return batch, prediction._replace(points=prediction.points.float()).transform(batch.to_image)
 
     @final
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -187,11 +187,12 @@ class ShapeCascade(Method):
         film = grey(batch.image)
         centres = self.centres(film, self._noise(batch))
         points, centres = centres[:, self.owner], self._told(centres, batch.points)
+        anchors = centres[:, self.owner]
         for (kind, place), cascade in zip(self._places(), self.corners, strict=True):
             rois = self._rois(centres[:, place])
             corners = cascade(_frames(rois, film)).unflatten(0, rois.centre.shape[:2])
             points[:, kind] = rois.to_film(corners)
-        return Prediction(points)
+        return Prediction(points, centres=anchors)
 
     def _step(self) -> list[Cascade]:
         """Return the cascades of the current stage's step."""

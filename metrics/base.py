@@ -27,6 +27,8 @@ class Cases(NamedTuple):
         covariance: Of each prediction, in square pixels; NaN where the method gives none.
         quantiles: Of each landmark's nonconformity on the run's validation cases, see `metrics.conformal`; infinite
             where there were too few of them, NaN where the run kept no prediction of them.
+        centres: Of each landmark's vertebra or other structure, (x, y), as an earlier stage of the method found it; NaN
+            where there is none.
     """
 
     points: Float[Tensor, "case landmark 2"]
@@ -36,6 +38,7 @@ class Cases(NamedTuple):
     size: Float[Tensor, "case 2"]
     covariance: Float[Tensor, "case landmark 2 2"]
     quantiles: Float[Tensor, "case landmark level"]
+    centres: Float[Tensor, "case landmark 2"]
 
 
 class Anatomy(NamedTuple):
@@ -214,6 +217,7 @@ def present(cases: Cases) -> Bool[Tensor, "case landmark"]:
         ...     size=torch.full((1, 2), 64.0),
         ...     covariance=torch.full((1, 2, 2, 2), nan),
         ...     quantiles=torch.full((1, 2, 3), nan),
+        ...     centres=torch.full((1, 2, 2), nan),
         ... )
         >>> present(cases)
         tensor([[ True, False]])

@@ -41,6 +41,21 @@ def group_centres(
     return torch.stack([shown[:, list(indices)].mean(1) for indices in groups], dim=1)
 
 
+def predicted_centres(cases: Cases, groups: Sequence[Sequence[int]]) -> Float[Tensor, "case group 2"]:
+    """Return the centres that an earlier stage of the method found, else the means of the predicted landmarks.
+
+    Args:
+        cases: Predictions and truth in original pixels.
+        groups: Landmark indices of each vertebra.
+
+    Returns:
+        The centres; NaN where a landmark of the vertebra is missing from the truth.
+    """
+    counted = present(cases)
+    found, own = (group_centres(points, counted, groups) for points in (cases.centres, cases.points))
+    return torch.where(found.isnan(), own, found)
+
+
 def crop_sides(centres: Float[Tensor, "*case group 2"], vertebrae: int) -> Float[Tensor, "*case group"]:
     """Give the side of the square crop around each centre (An et al., Eq. 5).
 
@@ -71,8 +86,9 @@ def crop_outliers(cases: Cases, groups: Sequence[Sequence[int]]) -> Float[Tensor
     """Tell in which films a crop around a predicted centre misses a true landmark of its vertebra.
 
     Source: An et al., Sec. 4.2: "the proportion of images that do not include some landmarks in the image after
-    pre-processing (i.e., cropping) using center coordinates". The centres are the means of the predicted landmarks, so
-    that the rule applies to every method. A vertebra that lacks a landmark is not looked at.
+    pre-processing (i.e., cropping) using center coordinates". These are the centres of the method's first stage or,
+    where it has none, the means of the predicted landmarks, so that the rule applies to every method. A vertebra that
+    lacks a landmark is not looked at.
 
     Args:
         cases: Predictions and truth in original pixels.
@@ -81,8 +97,7 @@ def crop_outliers(cases: Cases, groups: Sequence[Sequence[int]]) -> Float[Tensor
     Returns:
         1 for an outlier, 0 for an inlier, NaN where no vertebra has a crop.
     """
-    counted = present(cases)
-    centres = group_centres(cases.points, counted, groups)
+    centres = predicted_centres(cases, groups)
     sides = crop_sides(centres, _whole_vertebrae(groups))
     outside = [
         ((cases.target[:, list(indices)] - centres[:, None, group]).abs() > sides[:, group, None, None] / 2).flatten(1)
@@ -113,8 +128,8 @@ class CentreDistance(LandmarkMetric):
 
     Source: An et al., Part Affinity Fields and CoordConv for Lumbar Vertebrae, 2022, Eq. 5 and Tables 2 to 4. A centre
     is the mean of its vertebra's landmarks. Distances are in pixels of a film whose longer side has 512, as in the
-    paper, so films of different sizes are comparable. Here the centres follow from a method's final landmarks, whereas
-    the paper measures its first stage.
+    paper, so films of different sizes are comparable. Predicted centres are those of a method's first stage, as in the
+    paper; of a method without one, and of runs that did not store them, the means of the final landmarks.
     """
 
     title = "Centre distance"
@@ -143,8 +158,8 @@ class CentreDistance(LandmarkMetric):
         Returns:
             One column per vertebra, NaN where it is incomplete or the film's size unknown; then 1, 0 or NaN.
         """
-        counted, groups = present(cases), list(self.anatomy.groups.values())
-        predicted, true = (group_centres(points, counted, groups) for points in (cases.points, cases.target))
+        groups = list(self.anatomy.groups.values())
+        predicted, true = predicted_centres(cases, groups), group_centres(cases.target, present(cases), groups)
         distance = torch.linalg.vector_norm(predicted - true, dim=-1) * FRAME / cases.size.amax(-1, keepdim=True)
         return torch.cat([distance, crop_outliers(cases, groups)[:, None]], dim=-1)
 

@@ -57,4 +57,4 @@ def _cases(stored: Predictions, quantiles: Tensor) -> Cases:
     """Convert a test set; all cases share the quantiles (landmark, level)."""
     shared = quantiles.expand(len(stored.cases), -1, -1)
     arrays = (stored.points, stored.truth, stored.visible, stored.spacing, stored.size, stored.covariance)
-    return Cases(*(*map(torch.tensor, arrays), shared))
+    return Cases(*(*map(torch.tensor, arrays), shared, torch.tensor(stored.centres)))

@@ -146,11 +146,10 @@ class Collector(Callback):
     ) -> None:
         """Keep one row per case and landmark."""
         _, prediction = outputs
-        points, covariance = prediction.points.double().cpu().numpy(), prediction.covariance
-        covariances = [None] * len(points) if covariance is None else covariance.double().cpu().numpy()
         test_set, landmarks = tuple(self.sets)[dataloader_idx], self.data.schema.names
-        for name, point, spread in zip(batch.case, points, covariances, strict=True):
-            self.frames.append(case_rows(test_set, self.data.inventory.cases[name], landmarks, point, spread))
+        arrays = ([None] * len(batch.case) if v is None else v.double().cpu().numpy() for v in prediction)
+        for name, *answer in zip(batch.case, *arrays, strict=True):
+            self.frames.append(case_rows(test_set, self.data.inventory.cases[name], landmarks, *answer))
 
     def write(self, folder: Path, cell: Cell, file: str = PREDICTIONS, **more: str) -> None:
         """Write a parquet file of that name, the cell's key in its metadata and what `more` says.

@@ -25,6 +25,7 @@ from tests.stored_runs import NAMES, predictions
 CELL = Cell("skull", "official", "main", "mean_shape", "mean_shape")
 POINTS = np.array([[1.25, 2.5], [3.0, 4.0], [5.0, 6.0]])
 COVARIANCE = np.array([[[4.0, 1.0], [1.0, 9.0]]] * 3)
+CENTRES = np.array([[3.0, 4.0], [3.0, 4.0], [5.0, 6.5]])
 MISSING = np.array([[1.0, 2.0], [np.nan, np.nan], [5.0, 7.0]])
 
 
@@ -34,7 +35,7 @@ def cases() -> list[Case]:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     path, patients = tmp_path / "run" / "predictions.parquet", {"a": "a", "b": "a"}
-    rows = [case_rows("test", case, NAMES, POINTS, COVARIANCE) for case in cases()]
+    rows = [case_rows("test", case, NAMES, POINTS, COVARIANCE, CENTRES) for case in cases()]
     write_predictions(path, CELL, rows, {"test": ("a", "b")}, patients, corruption="none")
     assert pq.read_schema(path).names == [*KEY, *ANSWER[:2], *LABELS, *ANSWER[2:]]
     assert pq.read_schema(path).metadata[b"corruption"] == b"none"
@@ -46,6 +47,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.truth, [POINTS, MISSING])
     np.testing.assert_array_equal(read.visible, np.isfinite(read.truth).all(-1))
     np.testing.assert_array_equal(read.covariance, [COVARIANCE, COVARIANCE])
+    np.testing.assert_array_equal(read.centres, [CENTRES, CENTRES])
     np.testing.assert_array_equal(read.spacing, [[np.nan, np.nan], [0.1, 0.2]])
     np.testing.assert_array_equal(read.size, [[90, 70], [100, 80]])
     np.testing.assert_allclose(read.sigma("mm")[1], np.sqrt(4 * 0.01 + 9 * 0.04))

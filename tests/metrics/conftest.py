@@ -62,6 +62,7 @@ def predicted(target: np.ndarray, random: np.random.Generator, missing: float, s
         size=torch.tensor(random.integers(400, 600, (len(target), 2)).astype(float)),
         covariance=torch.tensor(turned @ turned.swapaxes(-1, -2)),
         quantiles=torch.tensor([1.18, 2.15, 2.45], dtype=torch.float64).expand(*visible.shape, 3),
+        centres=torch.full(target.shape, torch.nan, dtype=torch.float64),
     )
 
 

@@ -40,9 +40,9 @@ def test_a_landmark_on_the_edge_of_its_crop_is_inside(shift: float, outlier: int
     # Two vertebrae 40 apart have crops of side 60: the corners, 30 to either side, lie on their edges.
     corners = torch.tensor([[-30.0, -10.0], [30.0, -10.0], [-30.0, 10.0], [30.0, 10.0]])
     target = torch.cat([corners, corners + torch.tensor([0.0, 40.0])])[None]
-    cases = make_spines(1)._replace(
-        points=target + torch.tensor([shift, 0.0]), target=target, visible=torch.ones(1, 8, dtype=torch.bool)
-    )
+    points, none = target + torch.tensor([shift, 0.0]), torch.full_like(target, torch.nan)
+    visible = torch.ones(1, 8, dtype=torch.bool)
+    cases = make_spines(1)._replace(points=points, target=target, visible=visible, centres=none)
     assert crop_outliers(cases, [VERTEBRA, (4, 5, 6, 7)]).tolist() == [outlier]
 
 

@@ -28,7 +28,7 @@ def film(points: torch.Tensor, target: torch.Tensor, visible: torch.Tensor | Non
     visible = torch.ones(target.shape[:2], dtype=torch.bool) if visible is None else visible
     none = torch.full((*target.shape, 2), torch.nan)
     size = torch.tensor([[1024.0, 512.0]]).expand(len(target), 2)
-    return Cases(points, target, visible, torch.full_like(size, torch.nan), size, none, none[..., 0])
+    return Cases(points, target, visible, torch.full_like(size, torch.nan), size, none, *(2 * [none[..., 0]]))
 
 
 def result(cases: Cases) -> dict[str, float]:
@@ -96,6 +96,18 @@ def test_distances_are_those_of_a_film_of_512_pixels() -> None:
     assert found["centre_L1"] == pytest.approx(4)
     assert found["centre"] == pytest.approx(4 / 6)
     assert found["centre_outliers"] == 0
+
+
+def test_the_first_stages_centres_are_scored_where_they_are_stored() -> None:
+    target = column()
+    centres = torch.cat([group.mean(1, keepdim=True).expand_as(group) for group in target.split([4] * 5 + [2], 1)], 1)
+    cases = film(target + 1, target)  # whatever the landmarks are in the end
+    found = result(cases._replace(centres=centres))
+    assert (found["centre"], found["centre_outliers"]) == (0, 0)
+    assert result(cases)["centre"] == pytest.approx(2**0.5 / 2)
+    centres[:, :4, 0] += 60  # L1's square misses its corners
+    found = result(cases._replace(centres=centres))
+    assert (found["centre_L1"], found["centre_L2"], found["centre_outliers"]) == (30, 0, 100)
 
 
 def test_inliers_leave_out_the_whole_film() -> None:

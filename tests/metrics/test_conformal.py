@@ -45,7 +45,8 @@ def heavy_tailed(draws: int, cases: int, generator: np.random.Generator) -> Case
     size = torch.full((count, 2), 1e9, dtype=torch.float64)
     visible = torch.ones(count, 2, dtype=torch.bool)
     points = torch.tensor(errors)
-    return Cases(points, torch.zeros_like(points), visible, torch.ones_like(size), size, torch.tensor(stated), none)
+    zero, spacing = torch.zeros_like(points), torch.ones_like(size)
+    return Cases(points, zero, visible, spacing, size, torch.tensor(stated), none, none[..., :2])
 
 
 @pytest.mark.parametrize("validation", [1, 9, 15, 40])

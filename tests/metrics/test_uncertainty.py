@@ -31,6 +31,7 @@ def gaussian_cases(covariance: np.ndarray, stated: np.ndarray, count: int = 4000
         size=torch.full((count, 2), 500.0, dtype=torch.float64),
         covariance=torch.tensor(stated).expand(count, 5, 2, 2),
         quantiles=torch.full((count, 5, 3), torch.nan, dtype=torch.float64),
+        centres=torch.full((count, 5, 2), torch.nan, dtype=torch.float64),
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from methods.components.heatmap import gaussian
-from methods.components.structures.centre_repair import descending, repair, skips
+from methods.components.structures.centre_repair import descending, repair, rule_holds, skips
 
 
 def _maps(answers: list[tuple[float, float]], faint: tuple[float, float] | None = None) -> Tensor:
@@ -73,4 +73,14 @@ def test_one_joint_map_gives_its_highest_maxima_from_top_to_bottom() -> None:
     centres = torch.tensor([[[20.3, 8.6], [22.0, 17.2], [25.1, 30.0]]])
     heights = torch.tensor([0.7, 1.0, 0.8])[:, None, None]
     joint = (gaussian(centres, (48, 48), sigma=2.0) * heights).amax(dim=1)
-    torch.testing.assert_close(descending(joint, 3), centres, atol=0.05, rtol=0)
+    torch.testing.assert_close(descending(joint, 3, window=3), centres, atol=0.05, rtol=0)
+
+
+def test_the_rule_holds_where_at_most_one_true_chain_in_fifty_looks_skipped() -> None:
+    even = torch.stack([torch.zeros(100, 6), 7.0 * torch.arange(6).expand(100, 6)], dim=-1)
+    assert rule_holds(even)
+    even[:2, 3:, 1] += 7
+    even[2:30, 3] = torch.nan
+    assert rule_holds(even)
+    even[99, 3:, 1] += 7
+    assert not rule_holds(even)
