@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import ClassVar, NamedTuple, cast
+from typing import Annotated, ClassVar, NamedTuple, cast
 
 import albumentations as A  # the library's own convention
 import torch
@@ -18,10 +18,13 @@ from datamodules.components.samples import collate
 from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
 from methods.components.crops.crops import Crops
 from methods.components.images.intensity import grey
+from methods.components.lengths import Follows
 from methods.components.structures.cascade import Cascade
 from methods.components.structures.group_classes import GroupClass, group_classes
 
 FILMS_AT_ONCE = 8
+Size = Annotated[tuple[int, int], Follows("input_size")]
+"""(height, width) in pixels of the film, as large a part of it at every `input_size` unless it is given."""
 WHOLE_FILM = 1e3
 """A margin of the oracle crop so wide that it is the film: what is told is where the RoIs lie."""
 
@@ -105,10 +108,10 @@ class ShapeCascade(Method):
         backbone_name: str = "mobilenetv2_100",
         stem_kernel: int = 1,
         input_size: tuple[int, int] = (680, 560),
-        region: tuple[int, int] = (80, 192),
+        region: Size = (80, 192),
         region_input: tuple[int, int] = (48, 80),
-        roi: tuple[int, int] = (80, 96),
-        corner_region: tuple[int, int] = (48, 48),
+        roi: Size = (80, 96),
+        corner_region: Size = (48, 48),
         epochs: int = 8,
         batch_size: int = 1,
         lr: float = 5e-4,
@@ -155,10 +158,10 @@ class ShapeCascade(Method):
         points = self._both_ways(torch.stack([sample.points for sample in train]))
         centres = self._centres(points)
         around = [self._rois(centres[:, place]).to_crop(points[:, kind]) for kind, place in self._places()]
-        truths = [centres, *(corners.flatten(0, 1) for corners in around)]
-        for cascade, truth in zip([self.centres, *self.corners], truths, strict=True):
+        shapes = [centres, *(corners.flatten(0, 1) for corners in around)]
+        for cascade, true in zip([self.centres, *self.corners], shapes, strict=True):
             for n in range(self.depth):
-                cascade.fit(cascade.start, truth, n)
+                cascade.fit(cascade.start, true, n)
 
     def on_train_start(self) -> None:
         """Learn a later stage's axes from where the trained stages leave the training films (Algorithm 2, line 4).

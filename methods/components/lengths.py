@@ -86,9 +86,11 @@ def _area(size: float | Sequence[float]) -> float:
     return size**2 if isinstance(size, int | float) else math.prod(size)
 
 
-def _scaled(length: float, ratio: float) -> float:
-    """Return three digits of a scaled length, a whole number where it is one."""
+def _scaled(length: float | Sequence[float], ratio: float) -> float | Sequence[float]:
+    """Return three digits of a scaled length, a whole number where it is one; of both sides of a (height, width)."""
     if ratio == 1:
         return length
+    if isinstance(length, Sequence):
+        return tuple(_scaled(side, ratio) for side in length)  # type: ignore[misc]  # of numbers
     scaled = max(length * ratio, min(length, SMALLEST))
     return round(scaled) if isinstance(length, int) else float(f"{scaled:.3g}")

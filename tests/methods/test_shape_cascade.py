@@ -327,6 +327,14 @@ def test_on_true_centres_only_the_corners_of_groups_are_found_by_the_network() -
     assert box == (0, 0, 64, 64)
 
 
+def test_regions_hold_as_much_of_a_smaller_film() -> None:
+    method = ShapeCascade(AASCE.schema, depth=1, backbone_name="test_efficientnet", input_size=(340, 280))
+    assert method.roi == (40, 48)
+    assert method.centres.region == ((40, 96), (48, 80))  # resized to what the encoder reads
+    assert method.corners[0].region == ((24, 24), (24, 24))
+    assert ShapeCascade(AASCE.schema, **ShapeCascade.smoke).roi == ShapeCascade.smoke["roi"]
+
+
 def test_clahe_sees_the_film_and_not_the_black_beside_it() -> None:
     film = np.random.default_rng(0).integers(60, 90, (136, 60)).astype(np.uint8)
     spec = ShapeCascade(AASCE.schema, **{**ShapeCascade.smoke, "input_size": (136, 112)}).input_spec

@@ -98,8 +98,8 @@ class _Answer(nn.Module):
         return self.answer
 
 
-class _Truth(nn.Module):
-    """Answers the truth of the squares that it is asked about, in their order."""
+class _PerfectMaps(nn.Module):
+    """Answers the targets of the squares that it is asked about, in their order."""
 
     def __init__(self, points: Tensor, width: int) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ def test_true_maps_give_the_true_points_back(
     torch.testing.assert_close(found[:, asked], centres[:, asked], atol=0.2, rtol=0)
     squares = method._squares(found)
     true = [squares.pick(kind.positions).to_crop(batch.points[:, kind.landmarks]) for kind in method.structures.classes]
-    method.mnets = nn.ModuleList(_Truth(points.flatten(0, 1), 3) for points in true)
+    method.mnets = nn.ModuleList(_PerfectMaps(points.flatten(0, 1), 3) for points in true)
     prediction = method.predict(batch)
     torch.testing.assert_close(prediction.points, batch.points, atol=0.2, rtol=0)
     own = 3**2 * squares.scale[0, 0] ** 2 * torch.eye(2)
@@ -268,8 +268,8 @@ def test_centre_maps_and_inner_map_are_pulled_to_the_gaussians_of_equation_1() -
     rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
     grid = (torch.stack([columns, rows], dim=-1) + 0.5) * 8 - 0.5
     distance = ((grid - centres[:, :, None, None]) / 8).pow(2).sum(dim=-1)
-    truth = torch.exp(-distance / (2 * sigma[:, None, None, None] ** 2))
-    method.centre_net = _Answer(truth[:, 4:5] + 1, truth + 2)
+    target = torch.exp(-distance / (2 * sigma[:, None, None, None] ** 2))
+    method.centre_net = _Answer(target[:, 4:5] + 1, target + 2)
     assert float(method.loss(batch)) == pytest.approx(1 + 4, rel=1e-4)
 
 
@@ -291,9 +291,9 @@ def test_landmark_maps_and_fields_cost_what_equations_6_to_11_say() -> None:
         x, y = corners[0, a].numpy()[:, None] + along * (corners[0, b] - corners[0, a]).numpy()[:, None]
         field[np.hypot(columns[..., None] - x, rows[..., None] - y).min(axis=-1) <= 2] = 1
     noise = np.random.default_rng(0).normal(size=(5, 32, 32))
-    truth = np.concatenate([maps, field[None]])
+    target = np.concatenate([maps, field[None]])
     expected = (noise[:4] ** 2).mean() + 0.001 * (noise[4] ** 2).mean()
-    answer = torch.tensor((truth + noise)[None], dtype=torch.float32)
+    answer = torch.tensor((target + noise)[None], dtype=torch.float32)
     assert float(method._kind_loss(kind, answer, corners, 0.001)) == pytest.approx(expected, rel=1e-3)
     assert method.paf_weights == (0.001, 0.01)
 
