@@ -191,7 +191,9 @@ class LandmarkDataModule(LightningDataModule, ABC):
         inventory = self.scanned
         if inventory.unreadable and not self.allow_missing:
             more = len(inventory.unreadable) - 1
-            raise DataError(inventory.unreadable[0] + (f" {more} more: data check lists them." if more else ""))
+            reason = " `osteomark data check CARD --reveal` says why." if self.private else ""
+            others = f" {more} more: data check lists them." if more else ""
+            raise DataError(f"{inventory.unreadable[0]}{others}{reason}")
         if inventory.missing and not self.allow_missing:
             count = "a file" if len(inventory.missing) == 1 else f"{len(inventory.missing)} files"
             raise DataError(

@@ -59,8 +59,6 @@ def case_oddities(case: Case, schema: LandmarkSchema, labelled: tuple[int, int] 
     height, width = case.size
     points = case.points[case.visible]
     outside = [*_outside(case, schema)]
-    if not len(points):
-        yield "it has no landmark at all."
     if labelled and labelled != case.size:
         yield (
             f"labelled on an image of {labelled[1]} x {labelled[0]} px, but the film has {width} x {height} px; label "
