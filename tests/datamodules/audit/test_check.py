@@ -94,7 +94,7 @@ def test_unreadable_films_are_listed_with_reason_and_cure_also_when_all_are(
         film.write_bytes(film.read_bytes()[:60])
     assert main(["data", "check", str(card)]) == 2
     said = capsys.readouterr().out
-    assert "Unreadable films (10):" in said
+    assert "Unreadable films and labels (10):" in said
     assert main(["data", "check", str(card), "--reveal"]) == 2
     revealed = capsys.readouterr().out
     for text, clear in ((said, not private), (revealed, True)):
