@@ -5,23 +5,30 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from typing_extensions import override
 
-from methods.base import Batch, LandmarkSchema
+from methods.base import LandmarkSchema, Prediction
 from methods.components.bases.coordinates import CoordinateMethod
-from methods.components.images.intensity import imagenet
+from methods.components.bases.two_orders import PREPARATION, TwoOrders
+from methods.components.losses import l2
 from methods.components.networks.backbones import Weights, backbone
+from methods.components.networks.keras_resnet import as_keras
 from methods.components.optim import Schedule
-from methods.posenet import WHOLE_FILM, PoseNet
+from methods.posenet import PoseNet
 
 
-class CoordinateRegression(CoordinateMethod):
+class CoordinateRegression(TwoOrders, CoordinateMethod):
     """A backbone, global average pooling and one linear layer to 2K coordinates, trained with L2."""
 
     paper = replace(
         PoseNet.paper,
-        differs=("The linear layer predicts offsets from the mean training shape; the paper is silent.", WHOLE_FILM),
+        differs=(
+            "The linear layer predicts offsets from the mean training shape, mirrored in the second order; the paper "
+            "is silent.",
+            *PREPARATION,
+        ),
     )
 
     def __init__(
@@ -34,30 +41,43 @@ class CoordinateRegression(CoordinateMethod):
         lr: float = 1e-2,
         schedule: Schedule = "inverse-time",
         rotation: float = 45,
+        oracle_crop: float | None = None,
         weights: Weights = "none",
     ) -> None:
         super().__init__(schema)
-        self.backbone, channels = backbone(backbone_name, weights)
+        network, channels = backbone(backbone_name, weights)
+        self.backbone = as_keras(network)
         self.head = nn.Linear(channels, 2 * len(schema))
         nn.init.zeros_(self.head.weight)  # so that training starts at the mean shape
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, batch: Batch) -> Float[Tensor, "batch landmark 2"]:
-        """Return each landmark as a fraction of the film's width and height."""
-        features = self.backbone(imagenet(batch.image)).mean(dim=(-2, -1))
+    def forward(
+        self, image: Float[Tensor, "batch 3 height width"], second: Bool[Tensor, " batch"]
+    ) -> Float[Tensor, "batch landmark 2"]:
+        """Return each landmark as a fraction of the width and height of the film as it is shown."""
+        features = self.backbone(image).mean(dim=(-2, -1))
         offsets: Tensor = self.head(features).float().unflatten(1, (-1, 2))
-        return self.mean + offsets
+        mean = self.from_fractions(self.mean).expand(len(second), -1, -1)
+        return self.to_fractions(self.mirror(mean, second)) + offsets
+
+    @override
+    def shown_loss(self, image: Tensor, points: Tensor, second: Tensor) -> Tensor:
+        return l2(self(image, second), self.to_fractions(points), points.isfinite().all(dim=-1))
+
+    @override
+    def shown_prediction(self, image: Tensor, second: Tensor) -> Prediction:
+        return Prediction(self.from_fractions(self(image, second)))
 
 
 class MNV2(CoordinateRegression):
     """MobileNetV2, the light rival."""
 
     variants: ClassVar = {"mnv2": {"backbone_name": "mobilenetv2_100"}}
-    smoke: ClassVar = {"backbone_name": "mobilenetv2_035", "input_size": (64, 64), "lr": 1e-3}
+    smoke: ClassVar = {"backbone_name": "mobilenetv2_035", "input_size": (64, 64), "lr": 1e-3, "rotation": 0.0}
 
 
 class Res50(CoordinateRegression):
-    """ResNet-50, the heavy rival."""
+    """ResNet-50 as Keras builds it, the heavy rival."""
 
     variants: ClassVar = {"res50": {"backbone_name": "resnet50"}}
-    smoke: ClassVar = {"backbone_name": "resnet10t", "input_size": (64, 64), "lr": 1e-3}
+    smoke: ClassVar = {"backbone_name": "resnet10t", "input_size": (64, 64), "lr": 1e-3, "rotation": 0.0}

@@ -5,27 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from jaxtyping import UInt8
-from torch import Tensor, nn
-from typing_extensions import override
+from torch import nn
 
-from methods.base import Augmentation, LandmarkSchema
-from methods.components.augmentation import rotation_and_contrast
-from methods.components.bases.heatmaps import HeatmapMethod, Heatmaps
+from methods.base import LandmarkSchema
+from methods.components.bases.two_orders import DECODER, PREPARATION, TwoOrderHeatmaps
 from methods.components.heatmap import Codec
-from methods.components.images.intensity import imagenet
 from methods.components.networks.backbones import Weights, backbone
+from methods.components.networks.keras_resnet import as_keras
 from methods.components.optim import Schedule
-from methods.posenet import SUB_PIXEL, WHOLE_FILM, PoseNet
-
-STRIDE = 4
+from methods.posenet import PoseNet
 
 
-class DeconvHeatmap(HeatmapMethod):
+class DeconvHeatmap(TwoOrderHeatmaps):
     """A backbone at stride 32, three 3x3 deconvolutions and a 1x1 convolution to heatmaps at stride 4 (Sec. IV-D)."""
 
-    paper = replace(PoseNet.paper, differs=(SUB_PIXEL, WHOLE_FILM))
-    rotation: float
+    paper = replace(PoseNet.paper, differs=(DECODER, *PREPARATION))
 
     def __init__(
         self,
@@ -34,7 +28,7 @@ class DeconvHeatmap(HeatmapMethod):
         width: int = 256,
         input_size: tuple[int, int] = (256, 128),
         sigma: float = 1.5,
-        codec: Codec = "quadratic",
+        codec: Codec = "dark",
         epochs: int = 150,
         batch_size: int = 60,
         lr: float = 1e-2,
@@ -44,41 +38,29 @@ class DeconvHeatmap(HeatmapMethod):
         weights: Weights = "none",
     ) -> None:
         super().__init__(schema)
-        self.backbone, channels = backbone(backbone_name, weights)
-        self.decoder = nn.Sequential(_deconv(channels, width), _deconv(width, width), _deconv(width, width))
-        self.head = nn.Conv2d(width, len(schema), kernel_size=1)
-
-    @property
-    @override
-    def augmentation(self) -> Augmentation:
-        return rotation_and_contrast(self.rotation)
-
-    @override
-    def forward(self, image: UInt8[Tensor, "batch 1 height width"]) -> dict[int, Heatmaps]:
-        return {STRIDE: self.head(self.decoder(self.backbone(imagenet(image)))).float()}
+        encoder, channels = backbone(backbone_name, weights)
+        upsample = (_deconv(channels, width), _deconv(width, width), _deconv(width, width))
+        self.network = nn.Sequential(as_keras(encoder), *upsample, nn.Conv2d(width, len(schema), kernel_size=1))
 
 
 class MNV2HM(DeconvHeatmap):
     """MobileNetV2, the light rival."""
 
     variants: ClassVar = {"mnv2-hm": {"backbone_name": "mobilenetv2_100"}}
-    smoke: ClassVar = {"backbone_name": "mobilenetv2_035", "width": 8, "input_size": (64, 64), "lr": 1e-3}
+    smoke: ClassVar = {
+        "backbone_name": "mobilenetv2_035",
+        "width": 8,
+        "input_size": (64, 64),
+        "lr": 1e-3,
+        "rotation": 0.0,
+    }
 
 
 class Res50HM(DeconvHeatmap):
-    """ResNet-50, the heavy rival."""
+    """ResNet-50 as Keras builds it, the heavy rival."""
 
-    paper = replace(
-        PoseNet.paper,
-        differs=(
-            SUB_PIXEL,
-            "timm's ResNet-50 lacks Keras' 26,560 convolution biases: 29,470,685 parameters at 29 points, not "
-            "29,497,245.",
-            WHOLE_FILM,
-        ),
-    )
     variants: ClassVar = {"res50-hm": {"backbone_name": "resnet50"}}
-    smoke: ClassVar = {"backbone_name": "resnet10t", "width": 8, "input_size": (64, 64), "lr": 1e-3}
+    smoke: ClassVar = {"backbone_name": "resnet10t", "width": 8, "input_size": (64, 64), "lr": 1e-3, "rotation": 0.0}
 
 
 def _deconv(channels: int, width: int) -> nn.Sequential:

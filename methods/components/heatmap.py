@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-Codec = Literal["argmax", "quadratic", "dark", "soft-argmax"]
+Codec = Literal["argmax", "quadratic", "dark", "soft-argmax", "three-point"]
 CODECS: tuple[Codec, ...] = get_args(Codec)
 NOISE: Final = 0.1
 """What of a map stays below this share of its peak is noise to `covariance`."""
@@ -59,7 +59,8 @@ def decode(
         codec: `argmax` takes the highest pixel; `quadratic` adds one Newton step on the log-map, exact for a Gaussian;
             `dark` smooths the map before that, as the targets were (Zhang et al., "Distribution-aware coordinate
             representation for human pose estimation", CVPR 2020); `soft-argmax` takes the centroid of the positive part
-            in a window of four sigma round the highest pixel.
+            in a window of four sigma round the highest pixel; `three-point` takes the centroid of the three highest
+            pixels, wherever they are, weighted by their positive part.
         stride: Network pixels per heatmap pixel.
         sigma: The targets' standard deviation in heatmap pixels.
 
@@ -74,6 +75,8 @@ def decode(
         points = peak + _newton_step(heatmap, peak)
     elif codec == "soft-argmax":
         points = _window_centroid(heatmap, peak, radius=math.ceil(4 * sigma))
+    elif codec == "three-point":
+        points = _centroid_of_highest(heatmap, 3)
     else:
         raise ValueError(f"there is no codec {codec!r}; choose one of {', '.join(CODECS)}.")
     return from_heatmap_grid(points, stride)
@@ -179,3 +182,10 @@ def _window_centroid(heatmap: Float[Tensor, "batch landmark height width"], peak
     across = (weight.sum(dim=-2) * offsets).sum(dim=-1) / total
     down = (weight.sum(dim=-1) * offsets).sum(dim=-1) / total
     return peak + torch.stack([across, down], dim=-1)
+
+
+def _centroid_of_highest(heatmap: Float[Tensor, "batch landmark height width"], count: int) -> Tensor:
+    height, width = heatmap.shape[-2:]
+    value, flat = heatmap.flatten(2).topk(min(count, height * width))
+    weight = value.clamp(min=1e-10)[..., None]
+    return (torch.stack([flat % width, flat // width], dim=-1) * weight).sum(dim=2) / weight.sum(dim=2)

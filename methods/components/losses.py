@@ -1,7 +1,8 @@
 """Losses, one function each, every one over visible landmarks only.
 
-All take the predicted and true heatmaps (or points) of a batch and `visible`; a batch without a visible landmark costs
-0 and gives zero gradients. Missing landmarks may be NaN in the truth: they are left out before anything is computed.
+All take the predicted and target heatmaps (or points) of a batch and `visible`; a batch without a visible landmark
+costs 0 and gives zero gradients. Missing landmarks may be NaN in the target: they are left out before anything is
+computed.
 """
 
 from __future__ import annotations
@@ -22,24 +23,24 @@ def _mean(loss: Tensor) -> Float[Tensor, ""]:
     return loss.sum() / max(loss.numel(), 1)
 
 
-def l2(predicted: Float[Tensor, "batch landmark ..."], truth: Tensor, visible: Visible) -> Float[Tensor, ""]:
+def l2(predicted: Float[Tensor, "batch landmark ..."], target: Tensor, visible: Visible) -> Float[Tensor, ""]:
     """Mean squared difference.
 
     Example:
         >>> l2(torch.tensor([[3.0, 9.0]]), torch.tensor([[1.0, torch.nan]]), torch.tensor([[True, False]]))
         tensor(4.)
     """
-    return _mean((predicted[visible] - truth[visible]) ** 2)
+    return _mean((predicted[visible] - target[visible]) ** 2)
 
 
-def l1(predicted: Float[Tensor, "batch landmark ..."], truth: Tensor, visible: Visible) -> Float[Tensor, ""]:
+def l1(predicted: Float[Tensor, "batch landmark ..."], target: Tensor, visible: Visible) -> Float[Tensor, ""]:
     """Mean absolute difference.
 
     Example:
         >>> l1(torch.tensor([[3.0, 9.0]]), torch.tensor([[1.0, torch.nan]]), torch.tensor([[True, False]]))
         tensor(2.)
     """
-    return _mean((predicted[visible] - truth[visible]).abs())
+    return _mean((predicted[visible] - target[visible]).abs())
 
 
 def background_piece(error: Float[Tensor, ...], phi: float = 0.5, alpha: float = 0.5) -> Float[Tensor, ...]:
@@ -66,31 +67,31 @@ def core_piece(
 
 def ic_loss(
     predicted: Heatmaps,
-    truth: Heatmaps,
+    target: Heatmaps,
     visible: Visible,
     categorical: Categorical = "background-foreground",
     beta: float = 4.0,
     phi2: float = 0.05,
     weigh_foreground: bool = True,
 ) -> Float[Tensor, ""]:
-    """IC-Loss, Eq. 17 of Fard et al., IEEE Access 2022: a loss piece per intensity region of the true heatmap.
+    """IC-Loss, Eq. 17 of Fard et al., IEEE Access 2022: a loss piece per intensity region of the target.
 
     Background is below .4, core foreground from .9 on, foreground between them. Foreground and core are weighted by the
-    background's pixel count over theirs, per map (Eq. 3). Where the region of the predicted intensity is the true one,
+    background's pixel count over theirs, per map (Eq. 3). Where the region of the predicted intensity is the target's,
     the categorical factor Omega (Eq. 14) cancels the pixel's loss.
 
     Args:
         predicted: Predicted heatmaps.
-        truth: Unit-height Gaussian heatmaps.
+        target: Unit-height Gaussian heatmaps.
         visible: Which maps count.
         categorical: Regions under Omega: `background-foreground` is IC-Loss, `none` and `all` its ablation (Table 8).
         beta: Curvature of the core's logarithm (Eq. 10).
         phi2: End of the core's linear piece (Eq. 10).
         weigh_foreground: Keep omega_FG (Eq. 9) in the foreground's term, where Eq. 16 drops it.
     """
-    guess, true = predicted[visible], truth[visible]
-    error = (true - guess).abs()
-    background, core = true < 0.4, true >= 0.9
+    guess, wanted = predicted[visible], target[visible]
+    error = (wanted - guess).abs()
+    background, core = wanted < 0.4, wanted >= 0.9
     foreground = ~background & ~core
     counts = [region.sum(dim=(-2, -1), keepdim=True).clamp(min=1) for region in (background, foreground, core)]
     foreground_weight = counts[0] / counts[1] if weigh_foreground else torch.ones_like(counts[1], dtype=error.dtype)
@@ -107,12 +108,12 @@ def ic_loss(
     return _mean(total)
 
 
-def ewc(predicted: Heatmaps, truth: Heatmaps, visible: Visible, alpha: float = 40.0) -> Float[Tensor, ""]:
+def ewc(predicted: Heatmaps, target: Heatmaps, visible: Visible, alpha: float = 40.0) -> Float[Tensor, ""]:
     """Exponential Weighted Center loss, Eq. 3 of Ao and Wu, FARNet, 2023: mean of (y - p)^2 alpha^y.
 
     Args:
         predicted: Predicted heatmaps p.
-        truth: Unit-height Gaussian heatmaps y.
+        target: Unit-height Gaussian heatmaps y.
         visible: Which maps count.
         alpha: Weight of a landmark's own pixel; the background's is 1.
 
@@ -120,13 +121,13 @@ def ewc(predicted: Heatmaps, truth: Heatmaps, visible: Visible, alpha: float = 4
         >>> ewc(torch.zeros(1, 1, 1, 2), torch.tensor([[[[1.0, 0.5]]]]), torch.tensor([[True]]), alpha=4.0)
         tensor(2.2500)
     """
-    true = truth[visible]
-    return _mean((predicted[visible] - true) ** 2 * alpha**true)
+    wanted = target[visible]
+    return _mean((predicted[visible] - wanted) ** 2 * alpha**wanted)
 
 
 def adaptive_wing(
     predicted: Heatmaps,
-    truth: Heatmaps,
+    target: Heatmaps,
     visible: Visible,
     omega: float = 14.0,
     theta: float = 0.5,
@@ -140,15 +141,15 @@ def adaptive_wing(
 
     Args:
         predicted: Predicted heatmaps p.
-        truth: Unit-height Gaussian heatmaps y.
+        target: Unit-height Gaussian heatmaps y.
         visible: Which maps count.
         omega: Height of the logarithmic piece.
         theta: Error at which the linear piece begins.
         epsilon: Error scale of the logarithmic piece.
         alpha: Above 2, so that the exponent stays above 1 and the loss smooth at 0.
     """
-    true = truth[visible]
-    error, exponent = (predicted[visible] - true).abs(), alpha - true
+    wanted = target[visible]
+    error, exponent = (predicted[visible] - wanted).abs(), alpha - wanted
     power = (theta / epsilon) ** exponent
     slope = omega * exponent * power / theta / (1 + power)
     offset = theta * slope - omega * torch.log1p(power)
@@ -156,25 +157,27 @@ def adaptive_wing(
     return _mean(torch.where(error < theta, logarithmic, slope * error - offset))
 
 
-def focal(logits: Heatmaps, truth: Heatmaps, counted: Bool[Tensor, "batch landmark height width"]) -> Float[Tensor, ""]:
+def focal(
+    logits: Heatmaps, target: Heatmaps, counted: Bool[Tensor, "batch landmark height width"]
+) -> Float[Tensor, ""]:
     """Penalty-reduced focal loss of centre heatmaps (Yi et al., ISBI 2020, Sec. 2, after CornerNet).
 
-    With p = sigmoid(logit), minus the sum of (1 - p)^2 log p over centres (truth 1) and of (1 - y)^4 p^2 log(1 - p)
+    With p = sigmoid(logit), minus the sum of (1 - p)^2 log p over centres (target 1) and of (1 - y)^4 p^2 log(1 - p)
     over all other pixels, divided by the number of centres.
 
     Args:
         logits: Predicted heatmaps before the sigmoid.
-        truth: Heatmaps y that are exactly 1 at the centres' pixels.
+        target: Heatmaps y that are exactly 1 at the centres' pixels.
         counted: Which pixels count.
 
     Example:
         >>> focal(torch.zeros(1, 1, 1, 2), torch.tensor([[[[1.0, 0.0]]]]), torch.ones(1, 1, 1, 2, dtype=torch.bool))
         tensor(0.3466)
     """
-    logit, true = logits[counted], truth[counted]
-    guess, centre = logit.sigmoid(), true == 1
+    logit, wanted = logits[counted], target[counted]
+    guess, centre = logit.sigmoid(), wanted == 1
     at_centre = (1 - guess) ** 2 * torch.nn.functional.logsigmoid(logit)
-    elsewhere = (1 - true) ** 4 * guess**2 * torch.nn.functional.logsigmoid(-logit)
+    elsewhere = (1 - wanted) ** 4 * guess**2 * torch.nn.functional.logsigmoid(-logit)
     return -torch.where(centre, at_centre, elsewhere).sum() / centre.sum().clamp(min=1)
 
 
@@ -205,38 +208,38 @@ def learned_gaussian(
     columns, rows = (torch.arange(n, device=x.device, dtype=x.dtype) for n in (guess.shape[-1], guess.shape[-2]))
     squared = (columns - x[:, None])[:, None, :] ** 2 + (rows - y[:, None])[:, :, None] ** 2
     variance = (width**2)[:, None, None]
-    truth = gain / (2 * math.pi * variance) * torch.exp(-squared / (2 * variance))
-    return (((guess - truth) ** 2).sum() + alpha * (width**2).sum()) / (2 * len(visible))
+    target = gain / (2 * math.pi * variance) * torch.exp(-squared / (2 * variance))
+    return (((guess - target) ** 2).sum() + alpha * (width**2).sum()) / (2 * len(visible))
 
 
-def spatial_kl(logits: Heatmaps, truth: Heatmaps, visible: Visible) -> Float[Tensor, ""]:
+def spatial_kl(logits: Heatmaps, target: Heatmaps, visible: Visible) -> Float[Tensor, ""]:
     """Kullback-Leibler divergence of two distributions over a map's pixels: sum of q (log q - log p), mean over maps.
 
-    p is the softmax of the logits, q the true heatmap over its sum (McCouat and Voiculescu, "Contour-hugging heatmaps
+    p is the softmax of the logits, q the target over its sum (McCouat and Voiculescu, "Contour-hugging heatmaps
     for landmark detection", CVPR 2022, have the landmark's pixel alone for q). Landmarks out of the map, where no pixel
-    of the true heatmap reaches .1, do not count.
+    of the target reaches .1, do not count.
 
     Args:
         logits: Predicted log-probabilities, up to a constant per map.
-        truth: Unit-height Gaussian heatmaps.
+        target: Unit-height Gaussian heatmaps.
         visible: Which maps count.
 
     Example:
-        >>> truth = torch.tensor([[[[1.0, 0.0, 0.0, 0.0]]]])
-        >>> spatial_kl(torch.zeros(1, 1, 1, 4), truth, torch.tensor([[True]]))  # ln 4
+        >>> target = torch.tensor([[[[1.0, 0.0, 0.0, 0.0]]]])
+        >>> spatial_kl(torch.zeros(1, 1, 1, 4), target, torch.tensor([[True]]))  # ln 4
         tensor(1.3863)
     """
-    guess, true = logits[visible].flatten(1), truth[visible].flatten(1)
-    inside = true.amax(dim=1) > 0.1
-    target = true[inside] / true[inside].sum(dim=1, keepdim=True)
-    divergence = torch.xlogy(target, target) - target * guess[inside].log_softmax(dim=1)
+    guess, wanted = logits[visible].flatten(1), target[visible].flatten(1)
+    inside = wanted.amax(dim=1) > 0.1
+    share = wanted[inside] / wanted[inside].sum(dim=1, keepdim=True)
+    divergence = torch.xlogy(share, share) - share * guess[inside].log_softmax(dim=1)
     return _mean(divergence.sum(dim=1))
 
 
 def attenuated_l2(
     predicted: Float[Tensor, "batch landmark 2"],
     log_variance: Float[Tensor, "batch landmark 2"],
-    truth: Float[Tensor, "batch landmark 2"],
+    target: Float[Tensor, "batch landmark 2"],
     visible: Visible,
     log_weight: float = 1.0,
 ) -> Float[Tensor, ""]:
@@ -249,7 +252,7 @@ def attenuated_l2(
     Args:
         predicted: Points.
         log_variance: log s^2 of every coordinate.
-        truth: Points, NaN where missing.
+        target: Points, NaN where missing.
         visible: Which points count.
         log_weight: Weight of the logarithm.
 
@@ -258,5 +261,5 @@ def attenuated_l2(
         >>> attenuated_l2(torch.zeros(1, 1, 2), log_variance, torch.tensor([[[2.0, 1.0]]]), torch.tensor([[True]]))
         tensor(1.2500)
     """
-    squared, log_s2 = (predicted[visible] - truth[visible]) ** 2, log_variance[visible]
+    squared, log_s2 = (predicted[visible] - target[visible]) ** 2, log_variance[visible]
     return _mean(squared * torch.exp(-log_s2) / 2 + log_weight * log_s2)

@@ -46,11 +46,14 @@ class CoordinateMethod(Method):
         """Map network pixels to fractions of the film's width and height."""
         return (points + 0.5) / self._size(points)
 
+    def from_fractions(self, fractions: Float[Tensor, "... landmark 2"]) -> Float[Tensor, "... landmark 2"]:
+        """Map fractions of the film's width and height to network pixels."""
+        return fractions * self._size(fractions) - 0.5
+
     @override
     def loss(self, batch: Batch) -> Tensor:
         return l2(self(batch), self.to_fractions(batch.points), batch.visible)
 
     @override
     def predict(self, batch: Batch) -> Prediction:
-        fractions: Tensor = self(batch)
-        return Prediction(fractions * self._size(fractions) - 0.5)
+        return Prediction(self.from_fractions(self(batch)))

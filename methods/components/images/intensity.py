@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -29,6 +29,22 @@ def equalize(image: UInt8[Tensor, "batch 1 height width"]) -> Float[Tensor, "bat
     darkest = cumulative.gather(1, levels.amin(dim=1, keepdim=True))
     equalized = (cumulative - darkest) / (levels.shape[1] - darkest).clamp(min=1)
     return equalized.gather(1, levels).view(image.shape)
+
+
+def three_channels(
+    image: UInt8[Tensor, "batch 1 height width"], second: Bool[Tensor, " batch"]
+) -> Float[Tensor, "batch 3 height width"]:
+    """Stack the grey, equalised and inverted film; where `second`, the last two trade places.
+
+    Source: Fard et al., IEEE Access 2022, Fig. 7.
+
+    Example:
+        >>> three_channels(torch.tensor([[[[0, 255]]]], dtype=torch.uint8), torch.tensor([True])).tolist()
+        [[[[0.0, 1.0]], [[1.0, 0.0]], [[0.0, 1.0]]]]
+    """
+    first, equalized, order = grey(image), equalize(image), second[:, None, None, None]
+    middle, last = torch.where(order, 1 - first, equalized), torch.where(order, equalized, 1 - first)
+    return torch.cat([first, middle, last], dim=1)
 
 
 def imagenet(image: UInt8[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 3 height width"]:

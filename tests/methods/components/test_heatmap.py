@@ -18,6 +18,7 @@ from methods.components.heatmap import (
     gaussian,
     to_heatmap_grid,
 )
+from methods.components.losses import ic_loss
 
 STRIDE, HEIGHT, WIDTH = 4, 64, 32
 
@@ -64,7 +65,7 @@ def test_the_grids_undo_each_other() -> None:
 
 
 def test_an_unknown_codec_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="argmax, quadratic, dark, soft-argmax"):
+    with pytest.raises(ValueError, match="argmax, quadratic, dark, soft-argmax, three-point"):
         decode(torch.zeros(1, 1, 4, 4), "median", 1)  # type: ignore[arg-type]
 
 
@@ -74,6 +75,31 @@ def test_sub_pixel_codecs_read_targets_of_any_width(codec: Codec, sigma: float) 
     points = 100 + 50 * torch.rand(1, 20, 2)
     heatmap = gaussian(points, (256, 256), sigma)
     assert (decode(heatmap, codec, 1, sigma) - points).norm(dim=-1).max() < 0.05
+
+
+def test_three_point_is_the_weighted_centroid_of_the_three_highest_pixels() -> None:
+    heatmap = torch.full((1, 1, 6, 5), -1.0)
+    heatmap[0, 0, 1, 2], heatmap[0, 0, 1, 3], heatmap[0, 0, 4, 2] = 0.8, 0.6, 0.2
+    heatmap[0, 0, 5, 0] = 0.1  # the fourth does not count
+    expected = torch.tensor([(0.8 * 2 + 0.6 * 3 + 0.2 * 2) / 1.6, (0.8 * 1 + 0.6 * 1 + 0.2 * 4) / 1.6])
+    torch.testing.assert_close(decode(heatmap, "three-point")[0, 0], expected)
+
+
+def test_three_point_needs_no_more_than_one_pixel() -> None:
+    assert decode(torch.ones(1, 1, 1, 1), "three-point").tolist() == [[[0.0, 0.0]]]
+
+
+def test_dark_and_three_point_bear_maps_that_ic_loss_calls_perfect() -> None:
+    generator = torch.Generator().manual_seed(0)
+    points = 40 + 40 * torch.rand(1, 400, 2, generator=generator)
+    target = gaussian(points, (32, 32), 1.5, STRIDE)
+    low, high = torch.where(target < 0.4, 0.0, 0.4), torch.where(target < 0.4, 0.4, 0.9)
+    within = low + (high - low) * torch.rand(target.shape, generator=generator)
+    maps = torch.where(target < 0.9, within, target)  # any value of its region, the core exact
+    assert ic_loss(maps, target, torch.ones(1, 400, dtype=torch.bool)) == 0
+    errors = {codec: (decode(maps, codec, STRIDE) - points).norm(dim=-1).mean().item() for codec in CODECS}
+    assert errors["dark"] < 0.7 * errors["quadratic"]
+    assert errors["dark"] < 1
 
 
 def test_dark_is_the_newton_step_on_the_log_of_scipys_smoothed_map() -> None:

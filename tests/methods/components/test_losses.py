@@ -51,18 +51,18 @@ def test_the_pieces_have_the_values_of_the_equations(piece: object, error: float
     assert piece(torch.tensor(error, dtype=torch.float64)).item() == pytest.approx(expected)
 
 
-def _reference(predicted: np.ndarray, truth: np.ndarray, categorical: str, weigh: bool = True) -> float:
+def _reference(predicted: np.ndarray, target: np.ndarray, categorical: str, weigh: bool = True) -> float:
     """Eq. 6 to 17 pixel by pixel, in plain Python."""
     total = 0.0
-    counts = [np.sum(truth < 0.4), np.sum((truth >= 0.4) & (truth < 0.9)), np.sum(truth >= 0.9)]
-    for guess, true in zip(predicted.ravel(), truth.ravel(), strict=True):
-        error, region, found = abs(true - guess), _region(true), _region(guess)
+    counts = [np.sum(target < 0.4), np.sum((target >= 0.4) & (target < 0.9)), np.sum(target >= 0.9)]
+    for guess, wanted in zip(predicted.ravel(), target.ravel(), strict=True):
+        error, region, found = abs(wanted - guess), _region(wanted), _region(guess)
         omega = {"none": False, "background-foreground": region < 2, "all": True}[categorical]
         if omega and region == found:
             continue
         weight = 1.0 if region == 0 or (region == 1 and not weigh) else counts[0] / counts[region]
         total += weight * _piece(region, error)
-    return total / truth.size
+    return total / target.size
 
 
 def _region(value: float) -> int:
@@ -83,30 +83,30 @@ def _piece(region: int, error: float) -> float:
 @pytest.mark.parametrize("categorical", ["none", "background-foreground", "all"])
 @pytest.mark.parametrize("weigh", [True, False])
 def test_ic_loss_equals_the_equations_pixel_by_pixel(categorical: Categorical, weigh: bool) -> None:
-    truth = gaussian(torch.tensor([[[20.0, 30.0]]]), (16, 12), 1.5, 4).double()
-    predicted = truth + 0.6 * torch.randn(truth.shape, dtype=torch.float64)
-    loss = ic_loss(predicted, truth, ALL, categorical, weigh_foreground=weigh)
-    assert loss.item() == pytest.approx(_reference(predicted.numpy(), truth.numpy(), categorical, weigh))
+    target = gaussian(torch.tensor([[[20.0, 30.0]]]), (16, 12), 1.5, 4).double()
+    predicted = target + 0.6 * torch.randn(target.shape, dtype=torch.float64)
+    loss = ic_loss(predicted, target, ALL, categorical, weigh_foreground=weigh)
+    assert loss.item() == pytest.approx(_reference(predicted.numpy(), target.numpy(), categorical, weigh))
 
 
 def test_ic_loss_stops_charging_background_that_is_classified_right() -> None:
-    truth, predicted = torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.39)
-    assert ic_loss(predicted, truth, ALL) == 0
-    assert ic_loss(predicted, truth, ALL, categorical="none") > 0
+    target, predicted = torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.39)
+    assert ic_loss(predicted, target, ALL) == 0
+    assert ic_loss(predicted, target, ALL, categorical="none") > 0
 
 
 @given(error=st.floats(-2, 2), true=st.floats(0, 1))
 def test_ic_loss_is_never_negative(error: float, true: float) -> None:
-    truth = torch.full((1, 1, 2, 2), true)
+    target = torch.full((1, 1, 2, 2), true)
     for categorical in ("none", "background-foreground", "all"):
-        assert ic_loss(truth + error, truth, ALL, categorical) >= 0
+        assert ic_loss(target + error, target, ALL, categorical) >= 0
 
 
 @pytest.mark.parametrize("loss", [l1, l2, ic_loss])
 def test_missing_landmarks_neither_count_nor_poison_the_gradient(loss: object) -> None:
     assert callable(loss)
-    truth = torch.rand(1, 2, 4, 4)
-    alone = truth[:, :1]
+    target = torch.rand(1, 2, 4, 4)
+    alone = target[:, :1]
     poisoned = torch.cat([alone, torch.full_like(alone, torch.nan)], dim=1)
     predicted = torch.rand(1, 2, 4, 4, requires_grad=True)
     value: Tensor = loss(predicted, poisoned, torch.tensor([[True, False]]))
