@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from methods.base import LandmarkSchema
+from methods.base import LandmarkSchema, Pixels
 from methods.components.bases.two_orders import DECODER, PREPARATION, TwoOrderHeatmaps
 from methods.components.heatmap import Codec
 from methods.components.networks.backbones import Weights, backbone
@@ -27,7 +27,7 @@ class DeconvHeatmap(TwoOrderHeatmaps):
         backbone_name: str = "mobilenetv2_100",
         width: int = 256,
         input_size: tuple[int, int] = (256, 128),
-        sigma: float = 1.5,
+        sigma: Pixels = 1.5,
         codec: Codec = "dark",
         epochs: int = 150,
         batch_size: int = 60,

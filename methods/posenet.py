@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from typing_extensions import override
 
-from methods.base import LandmarkSchema, Paper
+from methods.base import LandmarkSchema, Paper, Pixels
 from methods.components.bases.two_orders import DECODER, PREPARATION, TwoOrderHeatmaps
 from methods.components.heatmap import Codec
 from methods.components.losses import Categorical, ic_loss, l1, l2
@@ -76,7 +76,7 @@ class PoseNet(TwoOrderHeatmaps):
         phi2: float = 0.05,
         width: int = 64,
         input_size: tuple[int, int] = (256, 128),
-        sigma: float = 1.5,
+        sigma: Pixels = 1.5,
         codec: Codec = "dark",
         epochs: int = 150,
         batch_size: int = 60,

@@ -103,9 +103,9 @@ class TwoOrders(Method):
     def predict(self, batch: Batch) -> Prediction:
         """Predict each film in the order that its case id draws (Sec. IV-A.1)."""
         second = torch.tensor([zlib.crc32(case.encode()) % 2 == 1 for case in batch.case], device=batch.image.device)
-        points, spread = self.shown_prediction(self.show(batch, second), second)
-        spread = None if spread is None else self.mirror_covariance(spread, second)
-        return Prediction(self.mirror(points, second), spread)
+        shown = self.shown_prediction(self.show(batch, second), second)
+        spread = None if shown.covariance is None else self.mirror_covariance(shown.covariance, second)
+        return Prediction(self.mirror(shown.points, second), spread)
 
 
 class TwoOrderHeatmaps(TwoOrders):
