@@ -23,6 +23,7 @@ from methods.components.structures.group_classes import group_classes
 
 Head = Literal["mse", "baye"]
 CropSource = Literal["detector", "oracle"]
+Attention = Literal["none", "woo", "eq3"]
 FITTED = ("mean", "spread", "shape", "floor", "detector.size")
 """What `prepare` fits to a dataset; `init_from` leaves it alone."""
 
@@ -32,8 +33,8 @@ class BayeRegX(Method):
 
     On sets of crops, as of any landmarks that form no groups, the film is the crop. On whole films every group of
     landmarks has a crop of its own and one network reads them all; groups of different sizes have outputs of their own.
-    Crops come from a detector that is trained before the regressor, or, with `crops="oracle"`, from the true landmarks,
-    at test time too: then `predict` reads `batch.points`, and leaderboards show the badge "oracle crop".
+    Crops come from a detector that is trained before the regressor, or, with `crops="oracle"`, from the true landmarks
+    of whole films, at test time too: then `predict` reads `batch.points`, and the badge is "oracle crop".
 
     Points and standard deviations are fractions of a crop's sides; `leaderboards.site.uncertainty_classes` sorts
     them into the paper's certain, moderately and highly uncertain points.
@@ -45,9 +46,13 @@ class BayeRegX(Method):
         2020,
         differs=(
             "The sizes of the layers are not in the text: those of AlexNet's convolutions, and two dense ones of 1024.",
-            "BatchNorm follows every convolution: without it five attention maps in a row leave hardly any signal.",
+            "BatchNorm follows every convolution, which the paper does not mention.",
             "Channel attention is the sigmoid of a sum, as in the module that the paper takes over; its Eq. 3 prints "
-            "a sum of sigmoids.",
+            "a sum of sigmoids (bayeregx-eq3), which starts at twice that: 2^5 times the signal after five blocks.",
+            "The bounding box of each crop is widened by a quarter of its sides; the paper gives no number "
+            "for its random padding.",
+            "The detector's crops and bayeregx-oracle's are cut from a film reduced to film_size, "
+            "the paper's from the film.",
             "Outputs are counted from the mean and the spread of the training crops.",
             "Where crops must be found, a small centre and size detector does it; the paper's is a pre-trained YOLOv3.",
         ),
@@ -55,7 +60,8 @@ class BayeRegX(Method):
     variants: ClassVar = {
         "bayeregx": {},
         "bayeregx-cbam": {"head": "mse"},
-        "bayeregx-base": {"head": "mse", "attention": False},
+        "bayeregx-base": {"head": "mse", "attention": "none"},
+        "bayeregx-eq3": {"attention": "eq3"},
         "bayeregx-eq14": {"log_weight": 0.5},
         "bayeregx-oracle": {"crops": "oracle"},
     }
@@ -77,7 +83,7 @@ class BayeRegX(Method):
         self,
         schema: LandmarkSchema,
         head: Head = "baye",
-        attention: bool = True,
+        attention: Attention = "woo",
         log_weight: float = 1.0,
         crops: CropSource = "detector",
         crop_size: tuple[int, int] = (224, 448),
@@ -118,11 +124,12 @@ class BayeRegX(Method):
     def input_spec(self) -> InputSpec:
         """A crop, stretched, or a film with its aspect; mirrored where names allow it, under CLAHE at random."""
         mirror = (A.HorizontalFlip(p=0.5),) if self.schema.flips else ()
-        oracle = self.margin if self.crops == "oracle" else None
         if self.schema.groups:
-            return InputSpec(self.film_size, "pad", augment=(*mirror, A.CLAHE(p=0.5)), oracle_crop=oracle)
+            return InputSpec(
+                self.film_size, "pad", augment=(*mirror, A.CLAHE(p=0.5)), reads_truth=self.crops == "oracle"
+            )
         padding = A.Affine(scale=(0.85, 1.1), translate_percent=(-0.06, 0.06), keep_ratio=False, p=0.8)
-        return InputSpec(self.crop_size, augment=(*mirror, A.CLAHE(p=0.5), padding), oracle_crop=oracle)
+        return InputSpec(self.crop_size, augment=(*mirror, A.CLAHE(p=0.5), padding))
 
     def prepare(self, train: Sequence[Sample]) -> None:
         """Fit where the training crops have their points and how large structures are; load `init_from`.
@@ -261,7 +268,7 @@ class KeypointRegressor(nn.Module):
         width: Channels of the first convolution, 64 in AlexNet.
         dense: Units of the dense layers.
         dropout: Share of them that training drops.
-        attention: Whether there is block attention (CBAM).
+        attention: Block attention (CBAM) as its authors have it, as Eq. 3 prints it, or none.
         variance: Whether there is a second head, for log variances.
     """
 
@@ -272,7 +279,7 @@ class KeypointRegressor(nn.Module):
         width: int,
         dense: int,
         dropout: float,
-        attention: bool,
+        attention: Attention,
         variance: bool,
     ) -> None:
         super().__init__()
@@ -302,11 +309,12 @@ class KeypointRegressor(nn.Module):
         return outputs[0], outputs[-1]
 
 
-def _block(before: int, after: int, kernel: int, stride: int, pool: bool, attention: bool) -> nn.Sequential:
+def _block(before: int, after: int, kernel: int, stride: int, pool: bool, attention: Attention) -> nn.Sequential:
     """Convolution, BatchNorm, ReLU and, where asked for, block attention and a 3x3 max-pooling of stride 2."""
     padding = 2 if kernel == 11 else kernel // 2
     layers: list[nn.Module] = [nn.Conv2d(before, after, kernel, stride, padding), nn.BatchNorm2d(after), nn.ReLU()]
-    layers += [CBAM(after)] * attention
+    if attention != "none":
+        layers.append(CBAM(after, separate=attention == "eq3"))
     layers += [nn.MaxPool2d(3, 2)] * pool
     return nn.Sequential(*layers)
 

@@ -240,7 +240,7 @@ def _check_facts(pack: Pack, dataset: type[LandmarkDataModule], method: type[Met
     _expect("parameters", built.parameter_counts(), record.parameters)
     _expect("input size", tuple(spec.size), record.input_size)
     _expect("pre-trained weights", weights, record.weights)
-    marks = {PHANTOM: truth.phantom, ORACLE_CROP: spec.oracle_crop is not None}
+    marks = {PHANTOM: truth.phantom, ORACLE_CROP: spec.is_oracle}
     caveats = dataset.find_protocol(cell.protocol).caveats
     badges = dict.fromkeys((*caveats, *(mark for mark, there in marks.items() if there)))
     _expect(

@@ -212,7 +212,7 @@ class Run:
             "badges": (
                 *protocol.caveats,
                 *((PHANTOM,) if self.data.is_phantom else ()),
-                *((ORACLE_CROP,) if spec.oracle_crop is not None else ()),
+                *((ORACLE_CROP,) if spec.is_oracle else ()),
             ),
             "weights": self.method.weights,
         }

@@ -36,6 +36,7 @@ class InputSpec:
         augment: Albumentations for training films; mirrored films get their left and right names swapped.
         oracle_crop: Margin, as a share of the landmarks' bounding box, of a crop around the *true* landmarks,
             at test time too. It tells the method where to look: leaderboards show it. None reads the whole film.
+        reads_truth: Whether the method itself looks at the true landmarks at test time, which leaderboards show alike.
 
     Raises:
         ValueError: A `preprocess` step has a probability below 1, so that it would not always apply.
@@ -46,12 +47,18 @@ class InputSpec:
     preprocess: tuple[A.ImageOnlyTransform, ...] = ()
     augment: tuple[A.BasicTransform | A.BaseCompose, ...] = ()
     oracle_crop: float | None = None
+    reads_truth: bool = False
 
     def __post_init__(self) -> None:
         """Refuse preprocessing that depends on chance."""
         for step in self.preprocess:
             if step.p < 1:
                 raise ValueError(f"{step!r} is preprocessing and must always apply; give it p=1 or move it to augment.")
+
+    @property
+    def is_oracle(self) -> bool:
+        """Whether true landmarks tell the method where to look."""
+        return self.oracle_crop is not None or self.reads_truth
 
     @property
     def key(self) -> str:

@@ -82,14 +82,15 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-def reference_cbam(features: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
-    """Woo et al., Eq. 1 to 3, of one film (channel, height, width), pixel by pixel."""
+def reference_cbam(features: np.ndarray, weights: dict[str, np.ndarray], separate: bool) -> np.ndarray:
+    """Woo et al., Eq. 1 to 3, or Upadhyay et al., Eq. 3 to 6, of one film (channel, height, width), pixel by pixel."""
     first, second = (weights["perceptron.0.weight"], weights["perceptron.2.weight"])
-    total = np.zeros(len(features))
+    total, sigmoids = np.zeros(len(features)), np.zeros(len(features))
     for pooled in (features.reshape(len(features), -1).mean(1), features.reshape(len(features), -1).max(1)):
         hidden = np.maximum(first @ pooled + weights["perceptron.0.bias"], 0)
-        total += second @ hidden + weights["perceptron.2.bias"]
-    refined = features * sigmoid(total)[:, None, None]
+        answer = second @ hidden + weights["perceptron.2.bias"]
+        total, sigmoids = total + answer, sigmoids + sigmoid(answer)
+    refined = features * (sigmoids if separate else sigmoid(total))[:, None, None]
     padded = np.pad(np.stack([refined.mean(0), refined.max(0)]), ((0, 0), (3, 3), (3, 3)))
     spatial = np.zeros(features.shape[1:])
     for row, column in np.ndindex(*spatial.shape):
@@ -98,13 +99,23 @@ def reference_cbam(features: np.ndarray, weights: dict[str, np.ndarray]) -> np.n
     return refined * sigmoid(spatial)
 
 
-def test_block_attention_agrees_with_an_independent_reference_of_the_same_weights() -> None:
-    module = CBAM(32).double()
+@pytest.mark.parametrize("separate", [False, True])
+def test_block_attention_agrees_with_an_independent_reference_of_the_same_weights(separate: bool) -> None:
+    module = CBAM(32, separate=separate).double()
     features = torch.randn(2, 32, 5, 9, dtype=torch.float64)
     weights = {name: value.numpy() for name, value in module.state_dict().items()}
-    expected = np.stack([reference_cbam(film, weights) for film in features.numpy()])
+    expected = np.stack([reference_cbam(film, weights, separate) for film in features.numpy()])
     np.testing.assert_allclose(module(features).detach().numpy(), expected, rtol=1e-10)
     assert module.perceptron[0].weight.shape == (2, 32)  # the reduction of 16
+
+
+def test_five_blocks_by_equation_3_leave_about_thirty_times_the_signal_of_the_sigmoid_of_a_sum() -> None:
+    left = []
+    for separate in (False, True):
+        torch.manual_seed(0)
+        blocks = torch.nn.Sequential(*(CBAM(64, separate=separate) for _ in range(5))).eval()
+        left.append(float(blocks(torch.randn(2, 64, 16, 16).relu()).detach().std()))
+    assert 20 < left[1] / left[0] < 45
 
 
 # --- boxes ------------------------------------------------------------------------------------------------------------
@@ -152,8 +163,9 @@ def test_a_set_of_crops_is_read_as_one_crop_without_a_detector() -> None:
 
 def test_oracle_crops_are_named_and_the_default_finds_its_own(schema: LandmarkSchema) -> None:
     found, told = prepared(schema), prepared(schema, "bayeregx-oracle")
-    assert found.input_spec.oracle_crop is None
-    assert told.input_spec.oracle_crop is not None  # what leaderboards turn into the badge
+    assert not found.input_spec.is_oracle
+    assert told.input_spec.is_oracle  # what leaderboards turn into the badge
+    assert told.input_spec.oracle_crop is None  # the vertebrae are cut out once, from the whole film
     assert [stage.name for stage in found.stages] == ["detector", "regressor"]
     assert [stage.name for stage in told.stages] == ["regressor"]
     assert told.detector is None

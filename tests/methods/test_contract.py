@@ -114,7 +114,7 @@ def test_no_variant_predicts_from_the_truth_unless_its_name_says_oracle(
         batch = collate(samples)
         blind = batch._replace(points=torch.full_like(batch.points, torch.nan), visible=torch.zeros_like(batch.visible))
         looks = not torch.equal(method.predict(batch).points, method.predict(blind).points)
-        assert looks == (method.input_spec.oracle_crop is not None), variant
+        assert looks == method.input_spec.is_oracle, variant
 
 
 def test_stored_points_follow_to_image(method: Method, batch: Batch) -> None:
