@@ -20,7 +20,7 @@ from typing_extensions import override
 from datamodules.base import Batch, LandmarkSchema, Sample
 from datamodules.components.samples import apply_affine
 from datamodules.components.transforms import InputSpec
-from methods.components.lengths import Pixels, ResolvesLengths
+from methods.components.lengths import Pixels, ResolvesLengths, defaults, scale
 from methods.components.optim import Schedule, adam
 
 __all__ = [
@@ -160,6 +160,10 @@ class Method(LightningModule, metaclass=ResolvesLengths):
         """Return the optimiser of the current stage, and its schedule."""
         return adam(self, self.lr, self.schedule)
 
+    def pixels(self, length: float, size: str = "input_size") -> float:
+        """Return a constant in pixels of a hyper-parameter's default size at the size that this method has."""
+        return scale(length, defaults(type(self))[size], getattr(self, size))
+
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
         """Return the scalar training loss of the current stage; finite with zero gradients when no point is visible."""
@@ -167,6 +171,14 @@ class Method(LightningModule, metaclass=ResolvesLengths):
     @abstractmethod
     def predict(self, batch: Batch) -> Prediction:
         """Return every landmark in network pixels; the whole method, whatever the stage."""
+
+    def perfect(self, batch: Batch) -> Prediction | None:
+        """Return what `predict` would read from the very maps that the loss asks for, in network pixels.
+
+        It differs from the batch's points by the decoder's own error. None where a method decodes no maps.
+        """
+        del batch
+        return None
 
     def prepare(self, train: Sequence[Sample]) -> None:
         """Fit what is not trained by gradients, from this split's training cases only."""

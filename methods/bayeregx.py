@@ -24,6 +24,10 @@ from methods.components.structures.group_classes import group_classes
 Head = Literal["mse", "baye"]
 CropSource = Literal["detector", "oracle"]
 Attention = Literal["none", "woo", "eq3"]
+CENTRE_SIGMA = 2.0
+"""Of the detector's Gaussians, in pixels of its reduced film at the default film_size."""
+SMALLEST_BOX = 4.0
+"""Side of a box that a structure has at least, in pixels of the film at the default film_size."""
 FITTED = ("mean", "spread", "shape", "floor", "detector.size")
 """What `prepare` fits to a dataset; `init_from` leaves it alone."""
 
@@ -108,7 +112,9 @@ class BayeRegX(Method):
             self.layout.slots, crop_size, width, dense, dropout, attention, head == "baye"
         )
         finds = bool(schema.groups) and crops == "detector"
-        self.detector = BoxDetector(count, detector_width) if finds else None
+        self.detector = (
+            BoxDetector(count, detector_width, sigma=self.pixels(CENTRE_SIGMA, "film_size")) if finds else None
+        )
         self.register_buffer("mean", torch.full((landmarks, 2), 0.5))
         self.register_buffer("spread", torch.full((landmarks, 2), -4.0))
         self.register_buffer("shape", torch.zeros(landmarks, 2))
@@ -140,7 +146,7 @@ class BayeRegX(Method):
         points = torch.stack([sample.points for sample in train])
         self.shape.copy_(points.nanmean(dim=0).nan_to_num())
         boxes = self._true_boxes(points, plain=True)
-        self.floor.copy_((boxes.size.mean(dim=(0, 1)) / 2).clamp(min=4))
+        self.floor.copy_((boxes.size.mean(dim=(0, 1)) / 2).clamp(min=self.pixels(SMALLEST_BOX, "film_size")))
         boxes = self._true_boxes(points)
         if self.detector is not None:
             self.detector.fit(boxes)

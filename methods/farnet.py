@@ -99,6 +99,12 @@ class FARNet(FARNetTraining):
         if paper_code:
             _use_batch_statistics(self.network)
 
+    @property
+    @override
+    def stride(self) -> int:
+        """That of FR's heatmaps, or of MSFA's where there is no FR."""
+        return 2 if self.network.fine is None else 1
+
     @override
     def forward(self, image: UInt8[Tensor, "batch 1 height width"]) -> dict[int, Heatmaps]:
         """Return the heatmaps of MSFA (stride 2) and of FR (stride 1), as far as the variant has them."""

@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 from torch.optim.swa_utils import AveragedModel
 from typing_extensions import override
 
-from methods.base import Augmentation, Batch, LandmarkSchema, Method, Paper, Prediction, Sample
+from methods.base import Augmentation, Batch, LandmarkSchema, Method, Paper, Pixels, Prediction, Sample
 from methods.components.heatmap import Codec, covariance, decode, from_heatmap_grid, gaussian
 from methods.components.images.intensity import imagenet
 from methods.components.losses import spatial_kl
@@ -65,7 +65,7 @@ class PyramidDark(Method):
         backbone_name: str = "hrnet_w32",
         width: int = 128,
         input_size: tuple[int, int] = (512, 512),
-        sigma: float = 1.5,
+        sigma: Pixels = 1.5,
         codec: Codec = "dark",
         epochs: int = 100,
         batch_size: int = 8,
@@ -142,14 +142,22 @@ class PyramidDark(Method):
 
     def loss(self, batch: Batch) -> Tensor:
         """Divergence of the predicted distribution from a Gaussian round the landmark."""
-        height, width = self.input_size
-        truth = gaussian(batch.points, (height // STRIDE, width // STRIDE), self.sigma, STRIDE)
-        return spatial_kl(self(batch.image), truth, batch.visible)
+        return spatial_kl(self(batch.image), self._targets(batch), batch.visible)
 
     def predict(self, batch: Batch) -> Prediction:
         """Decode the averaged network's distributions, over their peaks, and measure their spread."""
         logits = self.average(imagenet(batch.image)).float() + self.prior()
-        heatmap = (logits - logits.amax(dim=(-2, -1), keepdim=True)).exp()
+        return self._read((logits - logits.amax(dim=(-2, -1), keepdim=True)).exp())
+
+    @override
+    def perfect(self, batch: Batch) -> Prediction:
+        return self._read(self._targets(batch))
+
+    def _targets(self, batch: Batch) -> Float[Tensor, "batch landmark height width"]:
+        height, width = self.input_size
+        return gaussian(batch.points, (height // STRIDE, width // STRIDE), self.sigma, STRIDE)
+
+    def _read(self, heatmap: Float[Tensor, "batch landmark height width"]) -> Prediction:
         points = decode(heatmap, self.codec, STRIDE, self.sigma)
         return Prediction(points, covariance(heatmap, points, STRIDE))
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from typing_extensions import override
 
-from methods.base import Augmentation, Batch, LandmarkSchema, Method, Paper, Prediction
-from methods.components.heatmap import Codec, decode
+from methods.base import Augmentation, Batch, LandmarkSchema, Method, Paper, Pixels, Prediction
+from methods.components.heatmap import Codec, decode, gaussian
 from methods.components.images.intensity import grey
 from methods.components.losses import learned_gaussian
 
@@ -59,7 +59,7 @@ class SCN(Method):
         spatial_kernel: int = 11,
         dropout: float = 0.5,
         input_size: tuple[int, int] = (512, 512),
-        sigma: float = 2.5,
+        sigma: Pixels = 2.5,
         alpha: float = 20.0,
         codec: Codec = "quadratic",
         epochs: int = 100,
@@ -100,7 +100,14 @@ class SCN(Method):
 
     def predict(self, batch: Batch) -> Prediction:
         """Decode the product; every landmark's covariance is its learned sigma^2 in both directions."""
-        points = decode(self(batch), self.codec, sigma=float(self.sigma.detach().abs().mean()))
+        return self._read(self(batch))
+
+    @override
+    def perfect(self, batch: Batch) -> Prediction:
+        return self._read(gaussian(batch.points, self.input_size, self.sigma.detach().abs()[:, None]))
+
+    def _read(self, heatmap: Float[Tensor, "batch landmark height width"]) -> Prediction:
+        points = decode(heatmap, self.codec, sigma=float(self.sigma.detach().abs().mean()))
         variance = (self.sigma**2)[:, None, None] * torch.eye(2, device=points.device)
         return Prediction(points, variance.expand(len(points), -1, -1, -1))
 

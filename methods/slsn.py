@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from typing_extensions import override
 
-from methods.base import Augmentation, Batch, LandmarkSchema, Method, Paper, Prediction, Sample
+from methods.base import Augmentation, Batch, LandmarkSchema, Method, Paper, Pixels, Prediction, Sample
 from methods.components.augmentation import rotation_and_contrast
 from methods.components.heatmap import Codec, covariance, decode, gaussian
 from methods.components.images.intensity import grey
@@ -73,8 +73,8 @@ class SLSN(Method):
         deepest: int = 1024,
         repeats: Repeats = (8, 16, 8, 8),
         input_size: tuple[int, int] = (752, 256),
-        sigma: float = 4.0,
-        thickness: float = 6.0,
+        sigma: Pixels = 4.0,
+        thickness: Pixels = 6.0,
         field_weight: float = 0.2,
         codec: Codec = "quadratic",
         epochs: int = 100,
@@ -113,13 +113,15 @@ class SLSN(Method):
     def loss(self, batch: Batch) -> Tensor:
         """L2 of the confidence maps and, weighted, of the fields."""
         maps, fields = self(batch)
-        limbs = torch.split(self.limbs, self.limb_counts)
-        truths = [self._truth(batch.points[:, kind], own) for kind, own in zip(self.classes, limbs, strict=True)]
-        true_maps, counted_maps, true_fields, counted_fields = (
-            torch.cat(parts, dim=1) for parts in zip(*truths, strict=True)
-        )
+        true_maps, counted_maps, true_fields, counted_fields = self._truths(batch)
         point_loss = l2(maps, true_maps, counted_maps)  # chosen pixel by pixel
         return point_loss + self.field_weight * l2(fields, true_fields, counted_fields)
+
+    def _truths(self, batch: Batch) -> list[Tensor]:
+        """Render all maps and fields, and say which of their pixels count."""
+        limbs = torch.split(self.limbs, self.limb_counts)
+        truths = [self._truth(batch.points[:, kind], own) for kind, own in zip(self.classes, limbs, strict=True)]
+        return [torch.cat(parts, dim=1) for parts in zip(*truths, strict=True)]
 
     def _truth(
         self, points: Float[Tensor, "batch structure slot 2"], limbs: Int[Tensor, "limb 2"]
@@ -138,10 +140,17 @@ class SLSN(Method):
 
     def predict(self, batch: Batch) -> Prediction:
         """Take as many peaks per slot as the kind has structures, pair them to structures, name these in order."""
-        maps, fields = self(batch)
-        points = maps.new_zeros((*batch.visible.shape, 2))
+        return self._read(*self(batch))
+
+    @override
+    def perfect(self, batch: Batch) -> Prediction:
+        maps, _, fields, _ = self._truths(batch)
+        return self._read(maps, fields)
+
+    def _read(self, maps: Tensor, fields: Tensor) -> Prediction:
+        points = maps.new_zeros((len(maps), len(self.schema), 2))
         spread = points.new_zeros((*points.shape, 2))
-        outputs = zip(maps.split(self.slots, 1), fields.split(self.limb_counts, 1), strict=True)
+        outputs = zip(torch.split(maps, self.slots, 1), torch.split(fields, self.limb_counts, 1), strict=True)
         grouped = zip(self.classes, self.axes, torch.split(self.limbs, self.limb_counts), outputs, strict=True)
         for kind, axis, limbs, (own_maps, own_fields) in grouped:
             peaks = self._assemble(own_maps, own_fields, limbs, len(kind))

@@ -39,6 +39,8 @@ from methods.components.structures.vertebrae import Frame, StructureClass, frame
 
 TYPICAL_SIGMA, TYPICAL_SPREAD = 1 / 24, 1 / 13
 """Of a centre map's and a square's side, where the labels do not tell the size of L5 or of the square's structure."""
+SMALLEST_SIGMA = 1 / 64
+"""Of a centre map's side: a pixel of the paper's."""
 
 
 class TwoStageLumbar(Method):
@@ -219,10 +221,8 @@ class TwoStageLumbar(Method):
         shown = Frame(*(field[:, :-1] for field in bodies))  # the last one, L5, is never hidden
         view = cutout(self._view(batch.image), shown, self.cutout, self.cutout_ratio, self.cutout_share)
         inner, maps = self.centre_net(view)
-        height, width = maps.shape[-2:]
-        sigma = (bodies.height[:, -1] / 2 / STRIDE).nan_to_num(TYPICAL_SIGMA * height).clamp(min=1)
-        centres = self.structures.centres(points)
-        target, visible = gaussian(centres, (height, width), sigma[:, None, None], STRIDE), centres.isfinite().all(-1)
+        target = self._centre_target(batch)
+        visible = target.isfinite().all(dim=(-2, -1))
         last = [vertebrae.positions[-1]]
         loss = l2(inner, target[:, last], visible[:, last])
         if not self.one_map:
@@ -230,6 +230,14 @@ class TwoStageLumbar(Method):
         asked = list(vertebrae.positions)
         joint = target[:, asked].nan_to_num(0).amax(dim=1, keepdim=True)
         return loss + l2(maps, joint, visible[:, asked].all(dim=1)[:, None, None, None] | (joint > 0.01))
+
+    def _centre_target(self, batch: Batch) -> Float[Tensor, "batch structure height width"]:
+        """Render the centres; sigma is half the height of the last vertebra (below Eq. 1)."""
+        vertebrae, side = self.structures.classes[0], self.view_size // STRIDE
+        points = to_heatmap_grid(batch.points, self.view_stride)
+        height = frames(points[:, vertebrae.landmarks], vertebrae.plates).height[:, -1]
+        sigma = (height / 2 / STRIDE).nan_to_num(TYPICAL_SIGMA * side).clamp(min=SMALLEST_SIGMA * side)
+        return gaussian(self.structures.centres(points), (side, side), sigma[:, None, None], STRIDE)
 
     def _squares(self, centres: Float[Tensor, "batch structure 2"]) -> Crops:
         """Return Eq. 5's squares in film pixels; what is missing (NaN) gets a place and a side."""
@@ -257,17 +265,24 @@ class TwoStageLumbar(Method):
         """L2 of the landmark maps and, weighted, of the part affinity field (Eq. 6 to 11)."""
         visible = points.isfinite().all(dim=-1)
         size = (self.crop_size, self.crop_size)
-        sigma = landmark_sigma(points, kind.plates, TYPICAL_SPREAD * self.crop_size)
-        loss = l2(answer[:, : kind.slots], gaussian(points, size, sigma[:, None, None]), visible)
+        loss = l2(answer[:, : kind.slots], self._landmark_target(kind, points), visible)
         if not self._has_field(kind):
             return loss
         starts, ends = (points[:, list(slots)] for slots in zip(*kind.plates, strict=True))
         field = line_field(starts, ends, size, self.paf_width).amax(dim=1, keepdim=True)
         return loss + weight * l2(answer[:, kind.slots :], field, visible.all(dim=1, keepdim=True))
 
+    def _landmark_target(self, kind: StructureClass, points: Float[Tensor, "crop slot 2"]) -> Tensor:
+        """Render landmarks in squares, (crop, slot, height, width)."""
+        sigma = landmark_sigma(points, kind.plates, TYPICAL_SPREAD * self.crop_size)
+        return gaussian(points, (self.crop_size, self.crop_size), sigma[:, None, None])
+
     def find_centres(self, batch: Batch) -> Float[Tensor, "batch structure 2"]:
         """Return the structures' centres in film pixels: the maps' maxima, repaired by Algorithm 1 where it fits."""
         _, maps = self.centre_net(self._view(batch.image))
+        return self._read_centres(maps)
+
+    def _read_centres(self, maps: Float[Tensor, "batch map height width"]) -> Float[Tensor, "batch structure 2"]:
         if self.one_map:
             vertebrae = descending(maps[:, 0], len(self.structures.vertebrae), self.peak_window)
             hosts, sides = self._hosts(vertebrae)
@@ -282,13 +297,31 @@ class TwoStageLumbar(Method):
         """Find centres, cut squares, decode every M-Net's maps and map them back to the film."""
         centres = self.find_centres(batch)
         squares = self._squares(centres)
-        cuts, anchors = self._cut(batch.image, squares), torch.zeros_like(batch.points)
-        points, spreads = torch.zeros_like(batch.points), batch.points.new_zeros((*batch.points.shape, 2))
+        cuts, answers = self._cut(batch.image, squares), []
         for kind, mnet in zip(self.structures.classes, self.mnets, strict=True):
-            own, shape = squares.pick(kind.positions), (len(points), len(kind.positions))
             rounds = torch.split(cuts[:, kind.positions].flatten(0, 1)[:, None], self.crops)
-            found = [self._decode(mnet(cut)[:, : kind.slots].float()) for cut in rounds]
-            local, wide = (torch.cat(fields) for fields in zip(*found, strict=True))
+            answers.append([mnet(cut)[:, : kind.slots].float() for cut in rounds])
+        return self._read(centres, squares, answers)
+
+    @override
+    def perfect(self, batch: Batch) -> Prediction | None:
+        """None where all centres share one map: its neighbours merge where vertebrae are small."""
+        if self.one_map:
+            return None
+        centres = self._read_centres(self._centre_target(batch).nan_to_num(0))
+        squares, answers = self._squares(centres), []
+        for kind in self.structures.classes:
+            local = squares.pick(kind.positions).to_crop(batch.points[:, kind.landmarks]).flatten(0, 1)
+            answers.append([self._landmark_target(kind, local)])
+        return self._read(centres, squares, answers)
+
+    def _read(self, centres: Tensor, squares: Crops, answers: Sequence[Sequence[Tensor]]) -> Prediction:
+        """Decode the maps of each kind's squares, in rounds, and map the points to the film."""
+        points = centres.new_zeros((len(centres), len(self.schema), 2))
+        anchors, spreads = torch.zeros_like(points), points.new_zeros((*points.shape, 2))
+        for kind, rounds in zip(self.structures.classes, answers, strict=True):
+            own, shape = squares.pick(kind.positions), (len(points), len(kind.positions))
+            local, wide = (torch.cat(fields) for fields in zip(*map(self._decode, rounds), strict=True))
             anchors[:, kind.landmarks] = centres[:, kind.positions, None]
             points[:, kind.landmarks] = own.to_film(local.view(*shape, *local.shape[1:]))
             spreads[:, kind.landmarks] = own.scale[..., :1, None, None] ** 2 * wide.view(*shape, *wide.shape[1:])

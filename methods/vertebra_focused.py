@@ -31,7 +31,8 @@ from methods.components.structures.group_classes import (
 
 STRIDE = 4
 SMALLEST_RADIUS = 2.0
-WINDOW = 6
+WINDOW = 6.0
+"""Radius in heatmap pixels, at the paper's input size, within which a centre's spread is measured."""
 
 
 class VertebraFocused(Method):
@@ -138,9 +139,17 @@ class VertebraFocused(Method):
 
     def predict(self, batch: Batch) -> Prediction:
         """Take as many centres as the kind has structures, name them along the kind's axis, add offset and vectors."""
-        points = batch.image.new_zeros((*batch.visible.shape, 2), dtype=torch.float32)
+        return self._read(self(batch))
+
+    @override
+    def perfect(self, batch: Batch) -> Prediction:
+        return self._read([_as_fields(self._targets(batch, kind)) for kind in self.classes])
+
+    def _read(self, fields: Sequence[Fields]) -> Prediction:
+        points = fields[0].centre.new_zeros((len(fields[0].centre), len(self.schema), 2))
         spread = points.new_zeros((*points.shape, 2))
-        for kind, axis, field in zip(self.classes, self.axes, self(batch), strict=True):
+        window = round(self.pixels(WINDOW))
+        for kind, axis, field in zip(self.classes, self.axes, fields, strict=True):
             heatmap = field.centre.sigmoid()
             pixel = highest_peaks(heatmap, len(kind))
             centre = pixel + _at(field.offset, pixel)
@@ -149,7 +158,7 @@ class VertebraFocused(Method):
             points[:, kind] = centre[:, :, None]
             if field.corners.shape[1]:
                 points[:, kind] += STRIDE * _at(field.corners, pixel).view(len(points), len(kind), -1, 2)
-            spread[:, kind] = covariance(windows(heatmap, pixel, WINDOW), centre, STRIDE)[:, :, None]
+            spread[:, kind] = covariance(windows(heatmap, pixel, window), centre, STRIDE)[:, :, None]
         return Prediction(points, spread)
 
 
@@ -170,6 +179,19 @@ class CentreTargets(NamedTuple):
     positive: Bool[Tensor, "batch structure"]
     offset: Float[Tensor, "batch structure 2"]
     corners: Float[Tensor, "batch structure channel"]
+
+
+def _as_fields(target: CentreTargets) -> Fields:
+    """Return what a network without error says of one kind."""
+    films = torch.arange(len(target.pixel), device=target.pixel.device)[:, None]
+    x, y = target.pixel.unbind(dim=-1)
+
+    def drawn(values: Tensor) -> Tensor:
+        empty = values.new_zeros(len(values), *target.heatmap.shape[-2:], values.shape[-1])
+        return empty.index_put((films, y, x), values).movedim(-1, 1).float()
+
+    corners = target.corners if target.corners.shape[-1] > 2 else target.corners[..., :0]
+    return Fields(target.heatmap.float().logit(eps=1e-6), drawn(target.offset), drawn(corners))
 
 
 def _at(field: Float[Tensor, "batch channel height width"], pixel: Int[Tensor, "batch structure 2"]) -> Tensor:

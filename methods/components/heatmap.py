@@ -18,6 +18,8 @@ Codec = Literal["argmax", "quadratic", "dark", "soft-argmax", "three-point"]
 CODECS: tuple[Codec, ...] = get_args(Codec)
 NOISE: Final = 0.1
 """What of a map stays below this share of its peak is noise to `covariance`."""
+UNSMOOTHED: Final = 4.0
+"""So many sigma from a map's edges `dark` does not smooth: there its window would reach beyond the map."""
 
 
 def to_heatmap_grid(points: Float[Tensor, "... 2"], stride: float) -> Float[Tensor, "... 2"]:
@@ -58,21 +60,28 @@ def decode(
         heatmap: One map per landmark, high at the landmark.
         codec: `argmax` takes the highest pixel; `quadratic` adds one Newton step on the log-map, exact for a Gaussian;
             `dark` smooths the map before that, as the targets were (Zhang et al., "Distribution-aware coordinate
-            representation for human pose estimation", CVPR 2020); `soft-argmax` takes the centroid of the positive part
-            in a window of four sigma round the highest pixel; `three-point` takes the centroid of the three highest
-            pixels, wherever they are, weighted by their positive part.
+            representation for human pose estimation", CVPR 2020), but not at the map's edges, where a smoothed peak
+            moves inwards; `soft-argmax` takes the centroid of the positive part in a window of four sigma round the
+            highest pixel; `three-point` takes the centroid of the three highest pixels, wherever they are, weighted by
+            their positive part.
         stride: Network pixels per heatmap pixel.
         sigma: The targets' standard deviation in heatmap pixels.
 
     Raises:
         ValueError: The codec is unknown.
     """
-    heatmap = _smooth(heatmap.float(), sigma) if codec == "dark" else heatmap.float()
+    heatmap = heatmap.float()
     peak = _peak(heatmap)
     if codec == "argmax":
         points = peak.to(heatmap.dtype)
-    elif codec in ("quadratic", "dark"):
+    elif codec == "quadratic":
         points = peak + _newton_step(heatmap, peak)
+    elif codec == "dark":
+        smooth = _smooth(heatmap, sigma)
+        top = _peak(smooth)
+        far = peak.new_tensor([heatmap.shape[-1] - 1, heatmap.shape[-2] - 1])
+        inside = ((peak >= UNSMOOTHED * sigma) & (far - peak >= UNSMOOTHED * sigma)).all(dim=-1, keepdim=True)
+        points = torch.where(inside, top + _newton_step(smooth, top), peak + _newton_step(heatmap, peak))
     elif codec == "soft-argmax":
         points = _window_centroid(heatmap, peak, radius=math.ceil(4 * sigma))
     elif codec == "three-point":
@@ -161,8 +170,13 @@ def _patch(heatmap: Float[Tensor, "batch landmark height width"], peak: Tensor, 
 
 
 def _newton_step(heatmap: Float[Tensor, "batch landmark height width"], peak: Tensor) -> Tensor:
-    """Return -H^-1 g of the log-map at the peak, at most a pixel; zero where the log-map has no strict maximum."""
-    p = _patch(heatmap, peak, 1).clamp(min=1e-10).log()
+    """Return -H^-1 g of the log-map, from the peak and at most a pixel; zero where the log-map has no strict maximum.
+
+    It is taken at the peak, or beside it where the peak is at the edge of the map and has no neighbour on one side.
+    """
+    height, width = heatmap.shape[-2:]
+    at = peak.clamp(min=1).minimum(peak.new_tensor([width - 2, height - 2]))
+    p = _patch(heatmap, at, 1).clamp(min=1e-10).log()
     gradient = torch.stack([p[..., 1, 2] - p[..., 1, 0], p[..., 2, 1] - p[..., 0, 1]], dim=-1) / 2
     xx = p[..., 1, 2] - 2 * p[..., 1, 1] + p[..., 1, 0]
     yy = p[..., 2, 1] - 2 * p[..., 1, 1] + p[..., 0, 1]
@@ -172,7 +186,7 @@ def _newton_step(heatmap: Float[Tensor, "batch landmark height width"], peak: Te
         [xy * gradient[..., 1] - yy * gradient[..., 0], xy * gradient[..., 0] - xx * gradient[..., 1]], dim=-1
     ) / determinant.unsqueeze(-1)
     maximum = (determinant > 1e-12) & (xx < 0) & step.isfinite().all(dim=-1)
-    return torch.where(maximum[..., None], step, 0.0).clamp(-1, 1)
+    return torch.where(maximum[..., None], at + step - peak, 0.0).clamp(-1, 1)
 
 
 def _window_centroid(heatmap: Float[Tensor, "batch landmark height width"], peak: Tensor, radius: int) -> Tensor:

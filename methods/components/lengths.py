@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABCMeta
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from inspect import Parameter, Signature, signature
 from typing import Annotated, Any, NamedTuple, get_type_hints
@@ -28,6 +28,8 @@ class Follows(NamedTuple):
 
 Pixels = Annotated[float, Follows("input_size")]
 """A length in pixels of the network's input, or of its maps at a fixed stride."""
+Size = int | tuple[int, int]
+"""A side, or (height, width)."""
 
 
 class ResolvesLengths(ABCMeta):
@@ -62,7 +64,7 @@ def lengths(method: type) -> Mapping[str, str]:
 def resolve(method: type, own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Put `given` hyper-parameters over a method's `own`; a length that is not given follows its size.
 
-    It changes by the geometric mean of the ratios of both sides, given to own.
+    It changes as `scale` says, from its own size to the given one; both sides of a (height, width) alike.
 
     Args:
         method: The class whose constructor says which are lengths.
@@ -75,22 +77,32 @@ def resolve(method: type, own: Mapping[str, Any], given: Mapping[str, Any]) -> d
         if name in given:
             return given[name]
         size = follows.get(name)
-        if size is None or size not in own:
-            return own[name]
-        return _scaled(own[name], math.sqrt(_area(value(size)) / _area(own[size])))
+        return _at(value(size), own[size], own[name]) if size is not None and size in own else own[name]
 
     return {name: value(name) for name in {**own, **given}}
 
 
-def _area(size: float | Sequence[float]) -> float:
-    return size**2 if isinstance(size, int | float) else math.prod(size)
+def scale(length: float, own: Size, size: Size) -> float:
+    """Return what a length at a size is at another one: to three digits, or to a whole number where it is one.
 
+    It changes by the geometric mean of the ratios of both sides, but does not shrink below a pixel.
 
-def _scaled(length: float | Sequence[float], ratio: float) -> float | Sequence[float]:
-    """Return three digits of a scaled length, a whole number where it is one; of both sides of a (height, width)."""
+    Example:
+        >>> scale(10.0, (800, 640), (192, 160)), scale(3, 512, 128)
+        (2.45, 1)
+    """
+    (height, width), (new_height, new_width) = _sides(own), _sides(size)
+    ratio = math.sqrt(new_height * new_width / (height * width))
     if ratio == 1:
         return length
-    if isinstance(length, Sequence):
-        return tuple(_scaled(side, ratio) for side in length)  # type: ignore[misc]  # of numbers
     scaled = max(length * ratio, min(length, SMALLEST))
     return round(scaled) if isinstance(length, int) else float(f"{scaled:.3g}")
+
+
+def _at(size: Size, own: Size, length: Any) -> Any:  # noqa: ANN401  # a length is a number, or (height, width)
+    """Scale a number, or both sides of a (height, width) alike."""
+    return tuple(scale(side, own, size) for side in length) if isinstance(length, tuple) else scale(length, own, size)
+
+
+def _sides(size: Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])

@@ -270,7 +270,7 @@ def test_centre_maps_and_inner_map_are_pulled_to_the_gaussians_of_equation_1() -
     centres = method.structures.centres((batch.points + 0.5) / 2 - 0.5)
     corners = (batch.points[:, 16:20] + 0.5) / 2 - 0.5
     height = ((corners[:, 2] + corners[:, 3]) / 2 - (corners[:, 0] + corners[:, 1]) / 2).norm(dim=-1)
-    sigma = (height / 2 / 8).clamp(min=1)
+    sigma = (height / 2 / 8).clamp(min=8 / 64)  # a pixel of the paper's maps of 64, at a side of 8
     rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
     grid = (torch.stack([columns, rows], dim=-1) + 0.5) * 8 - 0.5
     distance = ((grid - centres[:, :, None, None]) / 8).pow(2).sum(dim=-1)

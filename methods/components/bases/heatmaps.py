@@ -29,6 +29,11 @@ class HeatmapMethod(Method):
     sigma: float
     codec: Codec
 
+    @property
+    def stride(self) -> int:
+        """Network pixels per pixel of the finest heatmaps."""
+        return 1
+
     @abstractmethod
     def forward(self, image: UInt8[Tensor, "batch 1 height width"]) -> dict[int, Heatmaps]:
         """Return stride -> heatmaps."""
@@ -52,9 +57,17 @@ class HeatmapMethod(Method):
 
     @override
     def predict(self, batch: Batch) -> Prediction:
-        stride, heatmap = min(self(batch.image).items())
-        points = decode(heatmap, self.codec, stride, self.sigma)
-        return Prediction(points, covariance(heatmap, points, stride))
+        return self.read(self(batch.image)[self.stride])
+
+    @override
+    def perfect(self, batch: Batch) -> Prediction:
+        height, width = self.input_size
+        return self.read(self.targets(batch.points, (height // self.stride, width // self.stride), self.stride))
+
+    def read(self, heatmap: Heatmaps) -> Prediction:
+        """Decode the finest heatmaps."""
+        points = decode(heatmap, self.codec, self.stride, self.sigma)
+        return Prediction(points, covariance(heatmap, points, self.stride))
 
 
 class FARNetTraining(HeatmapMethod):

@@ -22,13 +22,13 @@ class BoxDetector(nn.Module):
     Args:
         structures: How many boxes a film has.
         width: Channels of the U-Net at its finest scale.
-        stride: Film pixels per pixel of the reduced film; the film's sides divide by 16 times this.
         sigma: Width of the centres' Gaussians in reduced pixels.
+        stride: Film pixels per pixel of the reduced film; the film's sides divide by 16 times this.
     """
 
     size: Tensor
 
-    def __init__(self, structures: int, width: int, stride: int = 4, sigma: float = 2.0) -> None:
+    def __init__(self, structures: int, width: int, sigma: float, stride: int = 4) -> None:
         super().__init__()
         self.stride, self.sigma = stride, sigma
         self.network = UNetwork(structures + 2, width, dropout=0.0)

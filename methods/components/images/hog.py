@@ -23,7 +23,8 @@ def hog(image: UInt8[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch fe
     """Histograms of oriented gradients (Dalal and Triggs, CVPR 2005).
 
     Unsigned central-difference gradients vote with their magnitude for the two nearest of 9 orientations in cells of
-    8x8 pixels; overlapping blocks of 2x2 cells are normalised by L2-Hys: L2, clipped at .2, L2 again.
+    8x8 pixels; overlapping blocks of 2x2 cells are normalised by L2-Hys: L2, clipped at .2, L2 again. A cell has 8x8
+    pixels at every size of the films, so that larger films have more features.
 
     Args:
         image: Films whose sides divide by 8.
