@@ -130,7 +130,7 @@ class FARNet(FARNetTraining):
         if not self.paper_code:
             return super().predict(batch)
         films = [batch._replace(image=film[None]) for film in batch.image]  # each under its own statistics
-        points, spread = zip(*(super(FARNet, self).predict(film) for film in films), strict=True)
+        points, spread, _ = zip(*(super(FARNet, self).predict(film) for film in films), strict=True)
         return Prediction(torch.cat(points) - CODE_SHIFT, torch.cat(spread))
 
 
