@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from methods.base import Batch, LandmarkSchema, Paper
 from methods.components.bases.coordinates import CoordinateMethod
 from methods.components.images.intensity import imagenet
-from methods.components.networks.backbones import Weights
+from methods.components.networks.backbones import Weights, film_statistics
 from methods.components.networks.feature_pyramid import FeaturePyramid
 from methods.components.optim import Schedule
 
@@ -53,6 +53,7 @@ class ConvDense(CoordinateMethod):
         weights: Weights = "none",
     ) -> None:
         super().__init__(schema)
+        self.statistics = film_statistics(backbone_name, weights)
         self.encoder = FeaturePyramid(backbone_name, weights)
         self.dense = nn.Sequential(
             nn.AdaptiveAvgPool2d(cells),
@@ -66,6 +67,6 @@ class ConvDense(CoordinateMethod):
 
     def forward(self, batch: Batch) -> Float[Tensor, "batch landmark 2"]:
         """Return each landmark as a fraction of the film's width and height."""
-        features = torch.relu(self.encoder(imagenet(batch.image))[-1])
+        features = torch.relu(self.encoder(imagenet(batch.image, self.statistics))[-1])
         offsets: Tensor = self.head(self.dense(features)).float().unflatten(1, (-1, 2))
         return self.mean + offsets

@@ -12,9 +12,9 @@ from typing_extensions import override
 from methods.base import Batch, LandmarkSchema, Paper, Pixels, Prediction
 from methods.components.bases.heatmaps import FARNetTraining, Heatmaps
 from methods.components.heatmap import Codec
-from methods.components.images.intensity import IMAGENET_MEAN, IMAGENET_STD, imagenet
+from methods.components.images.intensity import imagenet, standardize
 from methods.components.losses import adaptive_wing, ewc, l2
-from methods.components.networks.backbones import Weights
+from methods.components.networks.backbones import Weights, film_statistics
 from methods.components.networks.feature_aggregation import Fusion, MultiScaleFeatureAggregation, conv
 from methods.components.networks.feature_pyramid import FeaturePyramid
 
@@ -24,8 +24,8 @@ CODE_SHIFT = 0.5
 TRAINING = (
     "Adam at 1e-4, a tenth of it after two thirds of the training, as in the authors' public code; the paper prints "
     "Adadelta at 1e-4, which hardly moves a weight.",
-    "Augmentation (augment=True: hand and spine) is rotation, scaling, shift and contrast; the paper refers to others' "
-    "and gives no numbers.",
+    "Augmentation (augment=True: hand and spine) has the numbers of Payer et al.'s public code; the paper refers to "
+    "their work and gives none.",
 )
 WEIGHTS = "Without weights=imagenet the backbone starts at random; the paper's starts from ImageNet."
 
@@ -94,6 +94,7 @@ class FARNet(FARNetTraining):
     ) -> None:
         super().__init__(schema)
         self.loss_name = loss
+        self.statistics = film_statistics(backbone_name, weights)
         pyramid = FeaturePyramid(backbone_name, weights)
         self.network = FARNetwork(pyramid, len(schema), width, fusion, refinement, film_kernel=1 if paper_code else 3)
         if paper_code:
@@ -108,7 +109,7 @@ class FARNet(FARNetTraining):
     @override
     def forward(self, image: UInt8[Tensor, "batch 1 height width"]) -> dict[int, Heatmaps]:
         """Return the heatmaps of MSFA (stride 2) and of FR (stride 1), as far as the variant has them."""
-        film = _unscaled(image) if self.paper_code else imagenet(image)
+        film = standardize(image.float()) if self.paper_code else imagenet(image, self.statistics)
         return {stride: heatmap.float() for stride, heatmap in self.network(film).items()}
 
     @override
@@ -186,13 +187,6 @@ class FARNetwork(nn.Module):
 def _head(before: int, landmarks: int) -> nn.Sequential:
     """A 3x3 and a 1x1 convolution, nothing between or behind them."""
     return nn.Sequential(nn.Conv2d(before, before, 3, padding=1), nn.Conv2d(before, landmarks, 1))
-
-
-def _unscaled(image: UInt8[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 3 height width"]:
-    """Standardise 0..255 by the numbers that ImageNet has for 0..1, as the public code does."""
-    mean = torch.tensor(IMAGENET_MEAN, device=image.device).view(1, 3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, device=image.device).view(1, 3, 1, 1)
-    return (image.float() - mean) / std
 
 
 def _use_batch_statistics(network: nn.Module) -> None:

@@ -14,7 +14,7 @@ from methods.base import LandmarkSchema, Pixels
 from methods.components.bases.heatmaps import FARNetTraining, Heatmaps
 from methods.components.heatmap import Codec
 from methods.components.images.intensity import imagenet
-from methods.components.networks.backbones import Weights
+from methods.components.networks.backbones import Weights, film_statistics
 from methods.components.networks.feature_pyramid import FeaturePyramid
 from methods.farnet import TRAINING, WEIGHTS, FARNet
 
@@ -48,12 +48,13 @@ class FPN(FARNetTraining):
         weights: Weights = "none",
     ) -> None:
         super().__init__(schema)
+        self.statistics = film_statistics(backbone_name, weights)
         self.network = FPNetwork(FeaturePyramid(backbone_name, weights), len(schema), width)
 
     @override
     def forward(self, image: UInt8[Tensor, "batch 1 height width"]) -> dict[int, Heatmaps]:
         """Return the heatmaps at stride 1."""
-        return {1: self.network(imagenet(image)).float()}
+        return {1: self.network(imagenet(image, self.statistics)).float()}
 
 
 class FPNetwork(nn.Module):

@@ -19,10 +19,11 @@ from torch.optim.swa_utils import AveragedModel
 from typing_extensions import override
 
 from methods.base import Augmentation, Batch, LandmarkSchema, Method, Paper, Pixels, Prediction, Sample
+from methods.components.augmentation import mirror
 from methods.components.heatmap import Codec, covariance, decode, from_heatmap_grid, gaussian
 from methods.components.images.intensity import imagenet
 from methods.components.losses import spatial_kl
-from methods.components.networks.backbones import Weights, feature_maps
+from methods.components.networks.backbones import Weights, feature_maps, film_statistics
 from methods.components.optim import adamw
 
 STRIDE = 4
@@ -77,6 +78,7 @@ class PyramidDark(Method):
         weights: Weights = "none",
     ) -> None:
         super().__init__(schema)
+        self.statistics = film_statistics(backbone_name, weights)
         backbone, channels = feature_maps(backbone_name, weights, finest=STRIDE)
         self.network = PyramidNetwork(backbone, channels, len(schema), width)
         self.average = AveragedModel(self.network, avg_fn=partial(_average, decay=ema), use_buffers=True)
@@ -96,8 +98,7 @@ class PyramidDark(Method):
             A.GaussNoise(std_range=(0.01, 0.05), p=0.2),
             A.GaussianBlur(sigma_limit=(0.2, 1.0), p=0.1),
         )
-        mirror = (A.HorizontalFlip(p=0.5),) if self.schema.flips else ()
-        return (*mirror, *upright) if self.augment else ()
+        return (*mirror(self.schema), *upright) if self.augment else ()
 
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -137,7 +138,7 @@ class PyramidDark(Method):
 
     def forward(self, image: UInt8[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch landmark height width"]:
         """Return log-probabilities over the pixels of each map, up to a constant, of the weights in training."""
-        logits: Tensor = self.network(imagenet(image))
+        logits: Tensor = self.network(imagenet(image, self.statistics))
         return logits.float() + self.prior()
 
     def loss(self, batch: Batch) -> Tensor:
@@ -146,7 +147,7 @@ class PyramidDark(Method):
 
     def predict(self, batch: Batch) -> Prediction:
         """Decode the averaged network's distributions, over their peaks, and measure their spread."""
-        logits = self.average(imagenet(batch.image)).float() + self.prior()
+        logits = self.average(imagenet(batch.image, self.statistics)).float() + self.prior()
         return self._read((logits - logits.amax(dim=(-2, -1), keepdim=True)).exp())
 
     @override

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import ClassVar, Literal
 
-import albumentations as A  # the library's own convention
 import torch
 from jaxtyping import Float
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -14,11 +13,13 @@ from torch.nn.functional import interpolate
 from typing_extensions import override
 
 from methods.base import Augmentation, Batch, LandmarkSchema, Method, Paper, Pixels, Prediction
+from methods.components.augmentation import payer
 from methods.components.heatmap import Codec, decode, gaussian
 from methods.components.images.intensity import grey
 from methods.components.losses import learned_gaussian
 
 SPATIAL_STRIDE = 16
+CLIP_NORM = 1e4
 Optimizer = Literal["adam", "nesterov"]
 
 
@@ -37,8 +38,8 @@ class SCN(Method):
         "https://doi.org/10.1016/j.media.2019.03.007",
         differs=(
             "Layer sizes, initialisation, sigma and the constants of the loss are those of the authors' public code.",
-            "Adam at 1e-4 trains by default; the authors' SGD with Nesterov momentum is optimizer=nesterov, lr=1e-6.",
-            "Augmentation moves, turns (15 degrees) and scales (20 %) without the elastic deformation of the paper.",
+            "Adam at 1e-4 trains by default; the authors' SGD with Nesterov momentum, clipped at a norm of 1e4, is "
+            "optimizer=nesterov, lr=1e-6.",
             "Points are decoded to the sub-pixel from the product; the authors upsample around its maximum.",
             "The network trains for 100 epochs by default; the authors count 30,000 to 40,000 single films.",
         ),
@@ -49,7 +50,6 @@ class SCN(Method):
     alpha: float
     codec: Codec
     optimizer: Optimizer
-    rotation: float
 
     def __init__(
         self,
@@ -66,7 +66,6 @@ class SCN(Method):
         batch_size: int = 1,
         optimizer: Optimizer = "adam",
         lr: float = 1e-4,
-        rotation: float = 15,
     ) -> None:
         super().__init__(schema)
         self.sigma = nn.Parameter(torch.full((len(schema),), sigma), requires_grad=learn_sigma)
@@ -75,9 +74,7 @@ class SCN(Method):
     @property
     @override
     def augmentation(self) -> Augmentation:
-        move = A.Affine(scale=(0.8, 1.2), translate_percent=(-0.05, 0.05), rotate=(-self.rotation, self.rotation), p=1)
-        grade = A.RandomBrightnessContrast(brightness_limit=0.25, contrast_limit=0.25, p=1)
-        return move, grade
+        return payer(self.input_size)
 
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -88,6 +85,18 @@ class SCN(Method):
         if self.sigma.requires_grad:
             groups.append({"params": [self.sigma], "weight_decay": 0.0})
         return torch.optim.SGD(groups, lr=self.lr, momentum=0.99, nesterov=True)
+
+    @override
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient's norm as the authors do, with their optimiser."""
+        del gradient_clip_val, gradient_clip_algorithm
+        if self.optimizer == "nesterov":
+            self.clip_gradients(optimizer, gradient_clip_val=CLIP_NORM, gradient_clip_algorithm="norm")
 
     def forward(self, batch: Batch) -> Float[Tensor, "batch landmark height width"]:
         """Return the product of the local and the spatial heatmaps."""

@@ -5,25 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import albumentations as A  # the library's own convention
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from typing_extensions import override
 
 from methods.base import Augmentation, Batch, LandmarkSchema, Method, Paper, Pixels, Prediction, Sample
-from methods.components.augmentation import rotation_and_contrast
-from methods.components.heatmap import Codec, covariance, decode, gaussian
+from methods.components.augmentation import mirror, rotation_and_contrast
+from methods.components.heatmap import Codec, covariance, decode, gaussian, highest_peaks, windows
 from methods.components.images.intensity import grey
 from methods.components.losses import l2
 from methods.components.optim import Schedule
 from methods.components.structures.group_classes import (
     group_classes,
-    highest_peaks,
     mean_axes,
     mean_structure,
     order_along,
-    windows,
 )
 from methods.components.structures.limbs import limb_scores, limb_tree, line_field, pair
 
@@ -95,7 +92,7 @@ class SLSN(Method):
     @property
     @override
     def augmentation(self) -> Augmentation:
-        return (*rotation_and_contrast(self.rotation), A.HorizontalFlip(p=0.5))
+        return (*rotation_and_contrast(self.rotation), *mirror(self.schema))
 
     @override
     def prepare(self, train: Sequence[Sample]) -> None:

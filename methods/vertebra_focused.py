@@ -15,22 +15,15 @@ from torch.optim.lr_scheduler import ExponentialLR
 from typing_extensions import override
 
 from methods.base import Augmentation, Batch, LandmarkSchema, Method, Paper, Prediction, Sample
-from methods.components.heatmap import covariance, from_heatmap_grid, to_heatmap_grid
+from methods.components.augmentation import mirror
+from methods.components.heatmap import covariance, from_heatmap_grid, highest_peaks, to_heatmap_grid, windows
 from methods.components.images.intensity import grey
 from methods.components.losses import focal, l1
 from methods.components.networks.backbones import Weights
 from methods.components.networks.feature_pyramid import FeaturePyramid
-from methods.components.structures.group_classes import (
-    GroupClass,
-    group_classes,
-    highest_peaks,
-    mean_axes,
-    order_along,
-    windows,
-)
+from methods.components.structures.group_classes import GroupClass, group_classes, mean_axes, order_along
 
 STRIDE = 4
-SMALLEST_RADIUS = 2.0
 WINDOW = 6.0
 """Radius in heatmap pixels, at the paper's input size, within which a centre's spread is measured."""
 
@@ -49,9 +42,12 @@ class VertebraFocused(Method):
         2020,
         "https://arxiv.org/abs/2001.03187",
         differs=(
-            "Learning rate, its decay, batch and epochs are those of the authors' public code.",
+            "Learning rate, its decay, batch, epochs, augmentation and rounding of centres are those of the authors' "
+            "public code.",
             "Training starts from scratch unless weights=imagenet; the paper starts from ImageNet.",
             "A centre's Gaussian is sized by the bounding box of its corners, not by the lengths of their edges.",
+            "Expand, half of the time, pads each of the four sides by up to a quarter on its own; the code keeps the "
+            "film's aspect. Colour distortion is contrast and brightness alone, as films are grey.",
             "A class map with an incomplete structure is trained near its complete ones only; AASCE has none.",
         ),
         weights="imagenet",
@@ -64,7 +60,7 @@ class VertebraFocused(Method):
     def __init__(
         self,
         schema: LandmarkSchema,
-        backbone_name: str = "resnet34",
+        backbone_name: str = "resnet34.tv_in1k",
         head_width: int = 256,
         input_size: tuple[int, int] = (1024, 512),
         epochs: int = 50,
@@ -81,10 +77,10 @@ class VertebraFocused(Method):
     @property
     @override
     def augmentation(self) -> Augmentation:
-        """Grading, shrinking by up to 1.5 on black, and mirroring."""
-        shrink = A.Affine(scale=(1 / 1.5, 1), translate_percent=(-1 / 6, 1 / 6), p=0.5)
+        """Grading, Expand (a black frame, so that every landmark stays inside), and mirroring where names may swap."""
         grade = A.RandomBrightnessContrast(brightness_limit=0.125, contrast_limit=0.5, p=0.5)
-        return grade, shrink, A.HorizontalFlip(p=0.5)
+        expand = A.CropAndPad(percent=(0.0, 0.25), sample_independently=True, keep_size=True, p=0.5)
+        return (grade, expand, *mirror(self.schema))
 
     @override
     def prepare(self, train: Sequence[Sample]) -> None:
@@ -128,7 +124,7 @@ class VertebraFocused(Method):
         points = to_heatmap_grid(batch.points[:, kind], STRIDE)  # batch, structure, slot, 2
         centre = points.mean(dim=2)
         complete = centre.isfinite().all(dim=-1)
-        pixel = centre.nan_to_num(-1).round().long()
+        pixel = centre.nan_to_num(-1).floor().long()
         limit = torch.tensor([width, height], device=pixel.device)
         positive = complete & ((pixel >= 0) & (pixel < limit)).all(dim=-1)
         pixel = pixel.clamp(min=0).minimum(limit - 1)
@@ -208,7 +204,7 @@ def _sigma(points: Float[Tensor, "batch structure slot 2"], overlap: float = 0.7
     width, height = (points.amax(dim=2) - points.amin(dim=2)).unbind(dim=-1)
     half = overlap * (width + height)
     radius = -half + (half**2 + 4 * overlap * (1 - overlap) * width * height).sqrt()
-    return (2 * radius.floor().clamp(min=SMALLEST_RADIUS) + 1) / 6
+    return (2 * radius.floor().clamp(min=0) + 1) / 6
 
 
 def _disks(

@@ -80,7 +80,7 @@ def test_every_bound_says_why() -> None:
 def test_make_help_has_one_line_for_each_target() -> None:
     printed = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     targets = re.findall(r"^  make (\w+) +\S", printed, flags=re.MULTILINE)
-    expected = ["help", "install", "lint", "type", "test", "docs", "smoke", "benchmark", "leaderboard", "site"]
+    expected = ["help", "install", "lint", "type", "test", "fuzz", "docs", "smoke", "benchmark", "leaderboard", "site"]
     assert sorted(targets) == sorted(expected)
 
 

@@ -10,9 +10,9 @@ import math
 from typing import Final, Literal, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv2d, max_pool2d
 
 Codec = Literal["argmax", "quadratic", "dark", "soft-argmax", "three-point"]
 CODECS: tuple[Codec, ...] = get_args(Codec)
@@ -115,6 +115,39 @@ def covariance(
     xy = ((weight * across[..., None, :]).sum(dim=-1) * down).sum(dim=-1)
     moments = torch.stack([xx, xy, xy, yy], dim=-1).view(*xx.shape, 2, 2) / _kept_moment(NOISE)
     return _lift(moments, low=1 / 12) * stride**2
+
+
+def highest_peaks(
+    heatmap: Float[Tensor, "batch height width"], count: int, radius: int = 1
+) -> Int[Tensor, "batch peak 2"]:
+    """Return the (x, y) of the `count` highest local maxima of each map, highest first.
+
+    A pixel is a local maximum if none in the square of `radius` round it is higher; of equal ones, which bfloat16 makes
+    of every blob, only one is. Where there are fewer, other pixels follow.
+    """
+    _, winner = max_pool2d(heatmap, 2 * radius + 1, stride=1, padding=radius, return_indices=True)
+    own = torch.arange(winner[0].numel(), device=heatmap.device)
+    suppressed = torch.where(winner.flatten(1) == own, heatmap.flatten(1), -torch.inf)
+    flat = suppressed.topk(count, dim=1).indices
+    return torch.stack([flat % heatmap.shape[-1], flat // heatmap.shape[-1]], dim=-1)
+
+
+def windows(
+    heatmap: Float[Tensor, "batch height width"], peaks: Int[Tensor, "batch peak 2"], radius: int
+) -> Float[Tensor, "batch peak height width"]:
+    """Return one map per peak: the heatmap in a square round it, without what is higher, and zero elsewhere.
+
+    So every map has its highest pixel at its peak, and `decode` and `covariance` read it as one landmark's. Round a
+    peak that is not positive the fill is lower still.
+    """
+    columns = torch.arange(heatmap.shape[-1], device=heatmap.device)
+    rows = torch.arange(heatmap.shape[-2], device=heatmap.device)
+    near = (columns - peaks[..., :1]).abs()[..., None, :] <= radius
+    near = near & ((rows - peaks[..., 1:]).abs()[..., :, None] <= radius)
+    batch = torch.arange(len(heatmap), device=heatmap.device)[:, None]
+    height = heatmap[batch, peaks[..., 1], peaks[..., 0]][..., None, None]
+    fill = torch.where(height > 0, 0.0, height - 1)
+    return torch.where(near & (heatmap[:, None] <= height), heatmap[:, None], fill)
 
 
 def _share_above_noise(heatmap: Float[Tensor, "batch landmark height width"]) -> Tensor:

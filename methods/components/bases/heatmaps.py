@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar
 
-import albumentations as A  # the library's own convention
 import torch
 from jaxtyping import Bool, Float, UInt8
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -14,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from typing_extensions import override
 
 from methods.base import Augmentation, Batch, Method, Prediction
+from methods.components.augmentation import payer
 from methods.components.heatmap import Codec, covariance, decode, gaussian
 from methods.components.losses import l2
 
@@ -86,13 +86,8 @@ class FARNetTraining(HeatmapMethod):
     @property
     @override
     def augmentation(self) -> Augmentation:
-        """With `augment`: rotation by 15 degrees, scale and contrast by a fifth, shift by 20 of 512 pixels."""
-        shift = 20 / 512
-        changes = (
-            A.Affine(rotate=(-15, 15), scale=(0.8, 1.2), translate_percent=(-shift, shift), p=0.9),
-            A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5),
-        )
-        return changes if self.augment else ()
+        """That of Payer et al., to whom the paper refers, with `augment`."""
+        return payer(self.input_size) if self.augment else ()
 
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:

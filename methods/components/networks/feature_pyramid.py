@@ -8,7 +8,7 @@ from jaxtyping import Float
 from timm.models import FeatureInfo, FeatureListNet
 from torch import Tensor, nn
 
-from methods.components.networks.backbones import Weights, backbone
+from methods.components.networks.backbones import Weights, architecture, backbone
 
 STAGES = (0, 1, 2, 3, 4)
 STEMS = {"densenet": "features.conv0", "resnet": "conv1"}
@@ -23,7 +23,7 @@ class FeaturePyramid(nn.Module):
     stage, so no weight is dead.
 
     Args:
-        name: A timm model name.
+        name: A timm model name, with or without the tag of its weights.
         weights: `imagenet` takes timm's pretrained weights.
 
     Attributes:
@@ -40,7 +40,7 @@ class FeaturePyramid(nn.Module):
         stages = [dict(stage) for stage in cast("list[dict[str, Any]]", model.feature_info)[: len(STAGES)]]
         if len(stages) < len(STAGES):
             raise ValueError(f"{name} has {len(stages)} scales where five are needed; choose another backbone.")
-        stages[0]["module"] = STEMS.get(name.rstrip("0123456789"), stages[0]["module"])
+        stages[0]["module"] = STEMS.get(architecture(name).rstrip("0123456789"), stages[0]["module"])
         model.feature_info = FeatureInfo(stages, STAGES)  # type: ignore[assignment]
         if name.startswith("densenet"):
             model.get_submodule("features.norm5").act = nn.Identity()

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from methods.components.heatmap import decode
-from methods.components.structures.group_classes import highest_peaks, order_along, windows
+from methods.components.heatmap import decode, highest_peaks, windows
+from methods.components.structures.group_classes import order_along
 
 SUSPICIOUS: Final = 1.4
 """A gap this many times the mean of the others is too wide for one disc."""

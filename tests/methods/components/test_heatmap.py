@@ -194,3 +194,25 @@ def test_any_map_has_a_finite_positive_definite_covariance(seed: int, codec: Cod
     spread = covariance(heatmap, decode(heatmap, codec, STRIDE), STRIDE)
     assert spread.isfinite().all()
     assert (torch.linalg.eigvalsh(spread.double()) > 0).all()
+
+
+@pytest.mark.parametrize("sigma", [1.0, 1.5, 3.0, 10.0])
+@pytest.mark.parametrize("side", ["left", "right", "top", "bottom", "corner"])
+def test_dark_finds_a_gaussian_at_the_border_where_it_is(sigma: float, side: str) -> None:
+    near, far = torch.arange(0, 6 * sigma, 0.1), 63 - torch.arange(0, 6 * sigma, 0.1)
+    middle = torch.full_like(near, 40.3)
+    x, y = {
+        "left": (near, middle),
+        "right": (far, middle),
+        "top": (middle, near),
+        "bottom": (middle, far),
+        "corner": (near, far),
+    }[side]
+    points = torch.stack([x, y], dim=-1)[None]
+    assert (decode(gaussian(points, (64, 64), sigma), "dark", 1, sigma) - points).norm(dim=-1).max() < 0.05
+
+
+def test_dark_away_from_the_border_smooths_by_the_whole_kernel() -> None:
+    heatmap = gaussian(20 + 10 * torch.rand(1, 50, 2), (64, 64), 1.5) + 0.05 * torch.rand(1, 50, 64, 64)
+    wide = torch.nn.functional.pad(heatmap, (20, 20, 20, 20), value=0.025)
+    torch.testing.assert_close(decode(heatmap, "dark", 1), decode(wide, "dark", 1) - 20, atol=1e-3, rtol=0)
