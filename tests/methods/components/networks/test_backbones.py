@@ -35,9 +35,7 @@ def _no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_no_hub")
 def test_without_hub_and_package_the_error_names_the_cure() -> None:
-    with pytest.raises(
-        ValueError, match=r"weights of resnet10t cannot be had here; pass weights=none .*the hub does"
-    ):
+    with pytest.raises(ValueError, match=r"weights of resnet10t cannot be had here; pass weights=none .*the hub does"):
         backbone("resnet10t", "imagenet")
 
 
