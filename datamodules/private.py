@@ -272,6 +272,8 @@ class Private(LandmarkDataModule):
         if strangers:
             names = str(len(strangers)) if self.private else ", ".join(sorted(strangers))
             yield f"Labels that the card does not name, not used: {names}."
+        if renamed := self.described.renamed_films:
+            yield f"Films whose names the labels spell otherwise (in case, as a URL, with a tool's prefix): {renamed}."
         if self.described.partly_read_films:
             yield f"Films that not all readers labelled, not used: {self.described.partly_read_films}."
         yield from self._patient_notes()

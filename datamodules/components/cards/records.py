@@ -121,6 +121,16 @@ class CardFolder:
         return self._contents.partly_read
 
     @property
+    def renamed_films(self) -> int:
+        """How many films were found although the label files spell their names otherwise."""
+        return sum(
+            record.film is not None
+            and not any(self.images.find(name, record.location) for name in (entry.image, entry.other_image))
+            for record in self.records
+            for entry in [record.readings[0].entry]
+        )
+
+    @property
     def records(self) -> list[Record]:
         """Every film that the label files name, in the order of its name.
 

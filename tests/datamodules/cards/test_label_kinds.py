@@ -122,6 +122,8 @@ def test_films_are_found_whatever_a_tool_made_of_their_names(spelling: str, tmp_
     card_formats.write_wide(tmp_path / "points.csv", films, NAMES)
     data = dataset(tmp_path, "wide-csv", "points.csv")
     np.testing.assert_allclose(data.inventory.cases["f4"].points, films[4].points)
+    noted = any(note.startswith("Films whose names the labels spell otherwise") for note in data.inventory.notes)
+    assert noted == (spelling not in ("f{}.PNG", "/data/local-files/?d=films/f{}.png", "C:\\export\\f{}.bmp"))
 
 
 def test_composed_and_decomposed_unicode_are_one_name(tmp_path: Path) -> None:
