@@ -1,15 +1,13 @@
-"""Drawn films in the formats that cards can describe: DICOM, tables, COCO, LabelMe, CVAT and text files."""
+"""Drawn films as a hospital has them: DICOM files, a table of points and a card."""
 
 from __future__ import annotations
 
 import csv
-import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
-from xml.etree import ElementTree
 
 import numpy as np
 import pydicom
@@ -113,85 +111,18 @@ def write_wide(
     more = list(columns) or [{}] * len(films)
     header = ["film", *(f"{name}_{axis}" for name in names for axis in "xy"), *more[0]]
     rows = [
-        [film.image, *map(_text, film.points.ravel()), *extra.values()] for film, extra in zip(films, more, strict=True)
+        [film.image, *map(number_text, film.points.ravel()), *extra.values()]
+        for film, extra in zip(films, more, strict=True)
     ]
-    _write_table(path, [header, *rows])
+    write_table(path, [header, *rows])
 
 
-def write_long(path: Path, films: Sequence[Labelled], names: Sequence[str]) -> None:
-    """Write a table with a line per film and landmark; missing landmarks have none."""
-    rows = [
-        [film.image, name, _text(x), _text(y)]
-        for film in films
-        for name, (x, y) in zip(names, film.points, strict=True)
-        if np.isfinite(x)
-    ]
-    _write_table(path, [["film", "landmark", "x", "y"], *rows])
-
-
-def write_coco(path: Path, films: Sequence[Labelled], names: Sequence[str]) -> None:
-    """Write COCO keypoints; missing ones have v = 0."""
-    keypoints = [
-        [value for x, y in film.points.tolist() for value in ((x, y, 2) if math.isfinite(x) else (0, 0, 0))]
-        for film in films
-    ]
-    content = {
-        "images": [
-            {"id": index, "file_name": film.image, "height": film.size[0], "width": film.size[1]}
-            for index, film in enumerate(films)
-        ],
-        "categories": [{"id": 1, "name": "film", "keypoints": list(names)}],
-        "annotations": [
-            {"id": index, "image_id": index, "category_id": 1, "keypoints": values}
-            for index, values in enumerate(keypoints)
-        ],
-    }
-    path.write_text(json.dumps(content))
-
-
-def write_labelme(folder: Path, films: Sequence[Labelled], names: Sequence[str]) -> None:
-    """Write a LabelMe file per film."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for film in films:
-        shapes = [
-            {"label": name, "points": [point], "shape_type": "point"}
-            for name, point in zip(names, film.points.tolist(), strict=True)
-            if math.isfinite(point[0])
-        ]
-        content: dict[str, object] = {
-            **{"version": "5.4.1", "flags": {}, "shapes": shapes, "imagePath": f"../{film.image}", "imageData": None},
-            **{"imageHeight": film.size[0], "imageWidth": film.size[1]},
-        }
-        (folder / f"{Path(film.image).stem}.json").write_text(json.dumps(content, indent=2))
-
-
-def write_cvat(path: Path, films: Sequence[Labelled], names: Sequence[str]) -> None:
-    """Write CVAT for images 1.1; missing landmarks are outside."""
-    root = ElementTree.Element("annotations")
-    ElementTree.SubElement(root, "version").text = "1.1"
-    for index, film in enumerate(films):
-        height, width = map(str, film.size)
-        image = ElementTree.SubElement(root, "image", id=str(index), name=film.image, width=width, height=height)
-        for name, (x, y) in zip(names, film.points, strict=True):
-            there = bool(np.isfinite(x))
-            text = f"{_text(x)},{_text(y)}" if there else "0,0"
-            ElementTree.SubElement(image, "points", label=name, points=text, outside="0" if there else "1")
-    ElementTree.indent(root)
-    ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
-
-
-def write_text(folder: Path, films: Sequence[Labelled]) -> None:
-    """Write a text file per film, `x y` in the landmarks' order."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for film in films:
-        lines = [f"{_text(x) or 'nan'} {_text(y) or 'nan'}" for x, y in film.points]
-        (folder / f"{Path(film.image).stem}.txt").write_text("\n".join(lines) + "\n")
-
-
-def _write_table(path: Path, rows: Sequence[Sequence[str]]) -> None:
+def write_table(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    """Write a CSV file."""
     with path.open("w", newline="") as file:
         csv.writer(file).writerows(rows)
 
 
-def _text(value: float) -> str:
+def number_text(value: float) -> str:
+    """Write a coordinate; nothing where it is NaN."""
     return f"{value:.4f}" if math.isfinite(value) else ""

@@ -15,8 +15,8 @@ from datamodules.components.cards.card import Annotations, Card
 from datamodules.components.cards.formats import Labels, Source, parse_labels
 from datamodules.components.cards.label_detection import find_labels
 from datamodules.components.errors import DataError
-from datamodules.phantom import card_formats
 from datamodules.phantom.card_formats import Labelled
+from tests import card_files
 from tests.fuzz.fuzzing import cuts, fuzz, mutated, mutations
 
 Changes = list[tuple[int, int, bytes]]
@@ -24,12 +24,12 @@ Changes = list[tuple[int, int, bytes]]
 NAMES = ("apex left", "carina-ä", "T4")
 FILMS = [Labelled(f"films/{i}.png", np.array([[1.5, 2], [np.nan, np.nan], [30, 40.25]]) + i, (90, 80)) for i in (0, 1)]
 WRITERS: dict[str, tuple[str, Callable[[Path], object]]] = {
-    "wide-csv": ("a.csv", lambda folder: card_formats.write_wide(folder / "a.csv", FILMS, NAMES)),
-    "long-csv": ("a.csv", lambda folder: card_formats.write_long(folder / "a.csv", FILMS, NAMES)),
-    "coco": ("a.json", lambda folder: card_formats.write_coco(folder / "a.json", FILMS, NAMES)),
-    "labelme": ("0.json", lambda folder: card_formats.write_labelme(folder, FILMS[:1], NAMES)),
-    "cvat": ("a.xml", lambda folder: card_formats.write_cvat(folder / "a.xml", FILMS, NAMES)),
-    "text": ("0.txt", lambda folder: card_formats.write_text(folder, FILMS[:1])),
+    "wide-csv": ("a.csv", lambda folder: card_files.write_wide(folder / "a.csv", FILMS, NAMES)),
+    "long-csv": ("a.csv", lambda folder: card_files.write_long(folder / "a.csv", FILMS, NAMES)),
+    "coco": ("a.json", lambda folder: card_files.write_coco(folder / "a.json", FILMS, NAMES)),
+    "labelme": ("0.json", lambda folder: card_files.write_labelme(folder, FILMS[:1], NAMES)),
+    "cvat": ("a.xml", lambda folder: card_files.write_cvat(folder / "a.xml", FILMS, NAMES)),
+    "text": ("0.txt", lambda folder: card_files.write_text(folder, FILMS[:1])),
 }
 NUMBERS = [True, -1, 0, 1e308, float("inf"), float("nan"), 10**400]
 NASTY = [None, *NUMBERS, "", "nan", "1e999", "\0", "a" * 5000, [], {}, [[]]]

@@ -16,7 +16,7 @@ from benchmark.matrix import Matrix
 from benchmark.store import RunRecord, RunStore
 from benchmark.training.run_cell import run_cell
 from datamodules import DatasetRegistry
-from datamodules.phantom.card_formats import Labelled, write_dicom, write_labelme, write_private
+from tests.card_files import Labelled, write_dicom, write_labelme, write_private
 
 
 @pytest.fixture

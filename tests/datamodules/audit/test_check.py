@@ -12,8 +12,8 @@ from benchmark.cli.main import main
 from datamodules.audit.check import check, concerns
 from datamodules.base import DataError, LandmarkDataModule
 from datamodules.components.cards.card import Card
-from datamodules.phantom.card_formats import Labelled, write_labelme
 from datamodules.private import dataset_of
+from tests.card_files import Labelled, write_labelme
 
 NAMES = ("apex-left", "apex-right", "base")
 SIZE = (60, 48)

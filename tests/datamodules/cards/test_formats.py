@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from datamodules.components.cards.card import Annotations
 from datamodules.components.cards.formats import Labels, ParsedLabels, Source, parse_labels
-from datamodules.phantom import card_formats
 from datamodules.phantom.card_formats import Labelled
+from tests import card_files
 
 NAMES = ("apex left", "apex.right", "carina-ä", "T4")
 WRITERS: dict[str, tuple[str, Callable[[Path, list[Labelled]], object]]] = {
-    "wide-csv": ("points.csv", lambda path, films: card_formats.write_wide(path, films, NAMES)),
-    "long-csv": ("points.csv", lambda path, films: card_formats.write_long(path, films, NAMES)),
-    "coco": ("points.json", lambda path, films: card_formats.write_coco(path, films, NAMES)),
-    "labelme": ("*.json", lambda path, films: card_formats.write_labelme(path.parent, films, NAMES)),
-    "cvat": ("points.xml", lambda path, films: card_formats.write_cvat(path, films, NAMES)),
-    "text": ("*.txt", lambda path, films: card_formats.write_text(path.parent, films)),
+    "wide-csv": ("points.csv", lambda path, films: card_files.write_wide(path, films, NAMES)),
+    "long-csv": ("points.csv", lambda path, films: card_files.write_long(path, films, NAMES)),
+    "coco": ("points.json", lambda path, films: card_files.write_coco(path, films, NAMES)),
+    "labelme": ("*.json", lambda path, films: card_files.write_labelme(path.parent, films, NAMES)),
+    "cvat": ("points.xml", lambda path, films: card_files.write_cvat(path, films, NAMES)),
+    "text": ("*.txt", lambda path, films: card_files.write_text(path.parent, films)),
 }
 coordinates = st.floats(-5000, 5000, width=32) | st.just(float("nan"))
 points = st.lists(st.tuples(coordinates, coordinates), min_size=4, max_size=4)

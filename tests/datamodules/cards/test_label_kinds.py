@@ -17,9 +17,9 @@ from datamodules.components.cards.film_index import FilmIndex
 from datamodules.components.cards.formats import ParsedLabels, Source, parse_labels
 from datamodules.components.cards.left_right import propose_flips
 from datamodules.components.errors import DataError
-from datamodules.phantom import card_formats
 from datamodules.phantom.card_formats import Labelled
 from datamodules.private import Private, dataset_of
+from tests import card_files
 
 NAMES = ("apex-left", "apex-right", "base-left", "base-right", "middle")
 SIZE = (160, 120)
@@ -54,7 +54,7 @@ def parsed(folder: Path, form: str, pattern: str) -> ParsedLabels:
 
 def test_the_stem_of_a_labelme_file_wins_over_a_contradicting_image_path(tmp_path: Path) -> None:
     films = drawn(tmp_path)
-    card_formats.write_labelme(tmp_path / "labels", films, NAMES)
+    card_files.write_labelme(tmp_path / "labels", films, NAMES)
     for index, film in enumerate(films):
         path = tmp_path / f"labels/f{index}.json"
         path.write_text(path.read_text().replace(film.image, films[(index + 1) % 6].image))
@@ -66,7 +66,7 @@ def test_the_stem_of_a_labelme_file_wins_over_a_contradicting_image_path(tmp_pat
 
 def test_the_image_in_a_labelme_file_decides_which_film_it_is_about(tmp_path: Path) -> None:
     films = drawn(tmp_path)
-    card_formats.write_labelme(tmp_path / "labels", films[:1], NAMES)
+    card_files.write_labelme(tmp_path / "labels", films[:1], NAMES)
     path = tmp_path / "labels/f0.json"
     content = json.loads(path.read_text())
     content |= {"imagePath": "../films/f3.png"}
@@ -77,7 +77,7 @@ def test_the_image_in_a_labelme_file_decides_which_film_it_is_about(tmp_path: Pa
 
 def test_all_flawed_files_are_listed_with_their_line_and_the_others_are_used(tmp_path: Path) -> None:
     films = drawn(tmp_path)
-    card_formats.write_labelme(tmp_path / "labels", films, NAMES)
+    card_files.write_labelme(tmp_path / "labels", films, NAMES)
     (tmp_path / "labels/f1.json").write_text("{\n broken")
     (tmp_path / "labels/f4.json").write_text('{"shapes": [{"label": "middle", "points": [["a", 1]]}]}')
     with pytest.raises(DataError, match=r"f1\.json, line 2 is not JSON"):
@@ -89,7 +89,7 @@ def test_all_flawed_files_are_listed_with_their_line_and_the_others_are_used(tmp
 
 
 def test_a_line_with_too_many_values_is_listed_and_the_others_are_used(tmp_path: Path) -> None:
-    card_formats.write_wide(tmp_path / "points.csv", drawn(tmp_path), NAMES)
+    card_files.write_wide(tmp_path / "points.csv", drawn(tmp_path), NAMES)
     table = tmp_path / "points.csv"
     rows = table.read_text().splitlines()
     table.write_text("\n".join([*rows[:3], rows[3] + ",7", *rows[4:]]))
@@ -100,7 +100,7 @@ def test_a_line_with_too_many_values_is_listed_and_the_others_are_used(tmp_path:
 
 def test_two_entries_about_one_film_are_both_left_out(tmp_path: Path) -> None:
     films = drawn(tmp_path)
-    card_formats.write_wide(tmp_path / "points.csv", [*films, films[2]], NAMES)
+    card_files.write_wide(tmp_path / "points.csv", [*films, films[2]], NAMES)
     inventory = dataset(tmp_path, "wide-csv", "points.csv", allow_missing=True).inventory
     assert "f2" not in inventory.cases
     assert "line 8 is about f2, as" in inventory.unreadable[0]
@@ -119,7 +119,7 @@ def test_two_entries_about_one_film_are_both_left_out(tmp_path: Path) -> None:
 )
 def test_films_are_found_whatever_a_tool_made_of_their_names(spelling: str, tmp_path: Path) -> None:
     films = [film._replace(image=spelling.format(index)) for index, film in enumerate(drawn(tmp_path))]
-    card_formats.write_wide(tmp_path / "points.csv", films, NAMES)
+    card_files.write_wide(tmp_path / "points.csv", films, NAMES)
     data = dataset(tmp_path, "wide-csv", "points.csv")
     np.testing.assert_allclose(data.inventory.cases["f4"].points, films[4].points)
     noted = any(note.startswith("Films whose names the labels spell otherwise") for note in data.inventory.notes)
@@ -197,7 +197,7 @@ def test_structures_with_labels_of_their_own_keep_them(form: str, tmp_path: Path
 
 def test_tables_of_excel(tmp_path: Path) -> None:
     films = drawn(tmp_path)
-    card_formats.write_wide(tmp_path / "points.csv", films, NAMES)
+    card_files.write_wide(tmp_path / "points.csv", films, NAMES)
     text = (tmp_path / "points.csv").read_text()
     (tmp_path / "points.csv").write_text("".join(f"{line},,\n" for line in text.splitlines()))
     assert len(dataset(tmp_path, "wide-csv", "points.csv").inventory.cases) == 6
@@ -281,7 +281,7 @@ def test_left_and_right_in_names(names: list[str], pairs: list[list[str]]) -> No
 def with_points(tmp_path: Path, change: Callable[[int, np.ndarray], np.ndarray], **keys: object) -> Private:
     """Return a set of 12 films whose points are changed, film by film."""
     films = [film._replace(points=change(index, film.points)) for index, film in enumerate(drawn(tmp_path, 12))]
-    card_formats.write_wide(tmp_path / "points.csv", films, NAMES)
+    card_files.write_wide(tmp_path / "points.csv", films, NAMES)
     return dataset(tmp_path, "wide-csv", "points.csv", **keys)
 
 
@@ -334,14 +334,14 @@ def test_an_ordinary_set_has_no_oddity(tmp_path: Path) -> None:
 
 
 def test_a_name_that_no_label_has_is_named_with_the_nearest(tmp_path: Path) -> None:
-    card_formats.write_labelme(tmp_path / "labels", drawn(tmp_path), NAMES)
+    card_files.write_labelme(tmp_path / "labels", drawn(tmp_path), NAMES)
     data = dataset(tmp_path, "labelme", "labels/*.json", names=["apex-lefd", *NAMES[1:]])
     with pytest.raises(DataError, match=r"the card names 'apex-lefd', which no label .* did you mean 'apex-left'\?"):
         _ = data.inventory
 
 
 def test_the_patients_rule(tmp_path: Path) -> None:
-    card_formats.write_wide(tmp_path / "points.csv", drawn(tmp_path), NAMES)
+    card_files.write_wide(tmp_path / "points.csv", drawn(tmp_path), NAMES)
     found = dataset(tmp_path, "wide-csv", "points.csv", patient={"pattern": "f([0-3])"}).inventory
     assert "Films that the card's patient does not fit, each a patient of its own: 2." in found.notes
     with pytest.raises(DataError, match=r"patient \(pattern 'case\(.\)'\) fits no film, films/f0\.png for one"):
@@ -353,8 +353,8 @@ def test_the_patients_rule(tmp_path: Path) -> None:
 def test_two_readers_are_their_mean_and_each_a_truth(tmp_path: Path) -> None:
     films = drawn(tmp_path)
     moved = [film._replace(points=film.points + 2) for film in films[:5]]
-    card_formats.write_labelme(tmp_path / "senior", films, NAMES)
-    card_formats.write_labelme(tmp_path / "junior", moved, NAMES)
+    card_files.write_labelme(tmp_path / "senior", films, NAMES)
+    card_files.write_labelme(tmp_path / "junior", moved, NAMES)
     annotations = {"path": [], "readers": {"senior": "senior/*.json", "junior": "junior/*.json"}}
     data = dataset(tmp_path, "labelme", [], annotations=annotations)
     dataset_class = type(data)

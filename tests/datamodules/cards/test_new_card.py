@@ -11,9 +11,9 @@ import yaml
 from datamodules.components.cards.card import Card
 from datamodules.components.cards.new_card import write_card
 from datamodules.components.errors import DataError
-from datamodules.phantom import card_formats
 from datamodules.phantom.card_formats import Labelled
 from datamodules.private import dataset_of
+from tests import card_files
 
 NAMES = ("apex-left", "apex-right", "middle")
 SIZE = (60, 50)
@@ -39,7 +39,7 @@ def test_coco_files_in_folders_become_the_published_split(name: str, tmp_path: P
     for part, count in counts.items():
         films[part] = labelled(tmp_path, [f"{part}/{name.format(part, index)}" for index in range(count)])
         inside = [film._replace(image=Path(film.image).name) for film in films[part]]
-        card_formats.write_coco(tmp_path / part / "_annotations.coco.json", inside, NAMES)
+        card_files.write_coco(tmp_path / part / "_annotations.coco.json", inside, NAMES)
     card = written(tmp_path)
     assert card["annotations"] == {"format": "coco", "path": "*/_annotations.coco.json"}
     assert card["split"] == {"pattern": "^(test|train|valid)/", "val": ["valid"]}
@@ -52,8 +52,8 @@ def test_coco_files_in_folders_become_the_published_split(name: str, tmp_path: P
 def test_coco_files_named_by_their_part_become_the_published_split(tmp_path: Path) -> None:
     films = labelled(tmp_path, [f"images/{index}.png" for index in range(6)])
     (tmp_path / "annotations").mkdir()
-    card_formats.write_coco(tmp_path / "annotations/person_keypoints_train2017.json", films[:4], NAMES)
-    card_formats.write_coco(tmp_path / "annotations/person_keypoints_test2017.json", films[4:], NAMES)
+    card_files.write_coco(tmp_path / "annotations/person_keypoints_train2017.json", films[:4], NAMES)
+    card_files.write_coco(tmp_path / "annotations/person_keypoints_test2017.json", films[4:], NAMES)
     assert written(tmp_path)["annotations"]["path"] == "annotations/*.json"  # type: ignore[index]
     split = dataset_of(Card.load(tmp_path / "card.yaml"))(tmp_path).split
     assert (len(split.train) + len(split.val), len(split.tests["test"])) == (4, 2)
@@ -61,8 +61,8 @@ def test_coco_files_named_by_their_part_become_the_published_split(tmp_path: Pat
 
 def test_every_table_of_points_is_read(tmp_path: Path) -> None:
     films = labelled(tmp_path, [f"films/{index}.png" for index in range(6)])
-    card_formats.write_wide(tmp_path / "train.csv", films[:4], NAMES)
-    card_formats.write_wide(tmp_path / "test.csv", films[4:], NAMES)
+    card_files.write_wide(tmp_path / "train.csv", films[:4], NAMES)
+    card_files.write_wide(tmp_path / "test.csv", films[4:], NAMES)
     (tmp_path / "notes.csv").write_text("finding,film\n" + "".join(f"none,{index}.PNG\n" for index in range(6)))
     assert sorted(written(tmp_path)["annotations"]["path"]) == ["test.csv", "train.csv"]  # type: ignore[index]
     assert "# table: {path: notes.csv, case: film}   # its columns: finding" in (tmp_path / "card.yaml").read_text()
@@ -71,7 +71,7 @@ def test_every_table_of_points_is_read(tmp_path: Path) -> None:
 
 def test_decimal_commas_and_hidden_files(tmp_path: Path) -> None:
     films = labelled(tmp_path, [f"films/{index}.png" for index in range(6)])
-    card_formats.write_wide(tmp_path / "points.csv", films, NAMES)
+    card_files.write_wide(tmp_path / "points.csv", films, NAMES)
     text = (tmp_path / "points.csv").read_text().replace(",", ";").replace(".", ",").replace(",png", ".png")
     (tmp_path / "points.csv").write_text(text)
     for hidden in ("._points.csv", "films/._0.png", ".trash/old.json"):
@@ -84,7 +84,7 @@ def test_decimal_commas_and_hidden_files(tmp_path: Path) -> None:
 
 def test_suffixes_in_capitals_and_of_several_formats_are_all_found(tmp_path: Path) -> None:
     films = labelled(tmp_path, ["films/0.png", "films/1.PNG", "films/2.png"])
-    card_formats.write_wide(tmp_path / "points.csv", films, NAMES)
+    card_files.write_wide(tmp_path / "points.csv", films, NAMES)
     assert written(tmp_path)["images"] == "films/*.png"
     (tmp_path / "card.yaml").unlink()
     labelled(tmp_path, ["films/3.jpg"])
@@ -97,8 +97,8 @@ def test_one_patient_id_for_all_films_tells_nothing(
 ) -> None:
     films = [Labelled(f"films/{i}.dcm", np.arange(6.0).reshape(3, 2) + i, SIZE) for i in range(6)]
     for film, patient in zip(films, patients, strict=True):
-        card_formats.write_dicom(tmp_path / film.image, np.zeros(SIZE, np.uint8), patient=patient)
-    card_formats.write_wide(tmp_path / "points.csv", films, NAMES)
+        card_files.write_dicom(tmp_path / film.image, np.zeros(SIZE, np.uint8), patient=patient)
+    card_files.write_wide(tmp_path / "points.csv", films, NAMES)
     said = write_card(tmp_path, tmp_path / "card.yaml")
     assert yaml.safe_load((tmp_path / "card.yaml").read_text()).get("patient") == expected
     assert any("all 6 films have one PatientID" in line for line in said) == (expected is None)
@@ -107,17 +107,17 @@ def test_one_patient_id_for_all_films_tells_nothing(
 def test_a_card_that_would_not_work_is_not_written_and_no_salt_stands_in_one_that_is(tmp_path: Path) -> None:
     films = labelled(tmp_path, [f"films/{index}.png" for index in range(6)])
     elsewhere = [film._replace(image=f"gone/x{index}.png") for index, film in enumerate(films)]
-    card_formats.write_wide(tmp_path / "points.csv", elsewhere, NAMES)
+    card_files.write_wide(tmp_path / "points.csv", elsewhere, NAMES)
     with pytest.raises(DataError, match=r"names the image 'gone/x0\.png', which is not there"):
         write_card(tmp_path, tmp_path / "card.yaml")
     assert not (tmp_path / "card.yaml").exists()
-    card_formats.write_wide(tmp_path / "points.csv", films, NAMES)
+    card_files.write_wide(tmp_path / "points.csv", films, NAMES)
     assert "salt" not in written(tmp_path)
 
 
 def test_the_reason_why_labels_cannot_be_read_is_said(tmp_path: Path) -> None:
     films = labelled(tmp_path, ["films/0.png"])
-    card_formats.write_wide(tmp_path / "points.csv", films, NAMES)
+    card_files.write_wide(tmp_path / "points.csv", films, NAMES)
     text = (tmp_path / "points.csv").read_text()
     (tmp_path / "points.csv").write_text(text, encoding="utf-16")
     with pytest.raises(DataError, match=r"points\.csv, line 1 cannot be read as text .* save it as UTF-8"):
@@ -130,7 +130,7 @@ def test_the_reason_why_labels_cannot_be_read_is_said(tmp_path: Path) -> None:
 
 def test_flawed_labels_are_counted_and_do_not_stop_the_card(tmp_path: Path) -> None:
     films = labelled(tmp_path, [f"films/{index}.png" for index in range(6)])
-    card_formats.write_labelme(tmp_path / "labels", films, NAMES)
+    card_files.write_labelme(tmp_path / "labels", films, NAMES)
     (tmp_path / "labels/2.json").write_text(json.dumps({"shapes": [{"label": "middle", "points": []}]}))
     assert "1 label files or entries cannot be used: data check --reveal names them" in write_card(
         tmp_path, tmp_path / "card.yaml"

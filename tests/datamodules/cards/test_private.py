@@ -19,18 +19,18 @@ from datamodules.components.cards.card import Card, SplitRule
 from datamodules.components.cards.new_card import write_card
 from datamodules.components.cards.splits import SplitMember, deal, split_members
 from datamodules.components.errors import DataError
-from datamodules.phantom import card_formats
 from datamodules.phantom.card_formats import NAMES, Labelled
 from datamodules.private import Private, dataset_of, read_description, write_description
+from tests import card_files
 
 SIZE = (60, 50)
 WRITERS = {
-    "wide-csv": ("points.csv", lambda root, films: card_formats.write_wide(root / "points.csv", films, NAMES)),
-    "long-csv": ("points.csv", lambda root, films: card_formats.write_long(root / "points.csv", films, NAMES)),
-    "coco": ("points.json", lambda root, films: card_formats.write_coco(root / "points.json", films, NAMES)),
-    "labelme": ("labels/*.json", lambda root, films: card_formats.write_labelme(root / "labels", films, NAMES)),
-    "cvat": ("points.xml", lambda root, films: card_formats.write_cvat(root / "points.xml", films, NAMES)),
-    "text": ("labels/*.txt", lambda root, films: card_formats.write_text(root / "labels", films)),
+    "wide-csv": ("points.csv", lambda root, films: card_files.write_wide(root / "points.csv", films, NAMES)),
+    "long-csv": ("points.csv", lambda root, films: card_files.write_long(root / "points.csv", films, NAMES)),
+    "coco": ("points.json", lambda root, films: card_files.write_coco(root / "points.json", films, NAMES)),
+    "labelme": ("labels/*.json", lambda root, films: card_files.write_labelme(root / "labels", films, NAMES)),
+    "cvat": ("points.xml", lambda root, films: card_files.write_cvat(root / "points.xml", films, NAMES)),
+    "text": ("labels/*.txt", lambda root, films: card_files.write_text(root / "labels", films)),
 }
 Make = Callable[..., Private]
 
@@ -54,7 +54,7 @@ def make(tmp_path: Path) -> Make:
         if columns is None:
             write(tmp_path, films)
         else:
-            card_formats.write_wide(tmp_path / "points.csv", films, NAMES, columns)
+            card_files.write_wide(tmp_path / "points.csv", films, NAMES, columns)
         annotations = {"format": form, "path": path, **({"case": "film"} if "csv" in form else {})}
         card = {"name": "set", "images": "films/*.png", "annotations": annotations, "names": list(NAMES), **keys}
         (tmp_path / "card.yaml").write_text(yaml.safe_dump(card))
@@ -302,9 +302,9 @@ def test_the_card_in_the_documentation_describes_a_chest_set(tmp_path: Path) -> 
     films = [Labelled(f"films/{i:04d}.dcm", rng.uniform(5, 40, (5, 2)), SIZE) for i in range(12)]
     for index, film in enumerate(films):
         image = rng.integers(0, 255, SIZE).astype(np.uint8)
-        card_formats.write_dicom(tmp_path / film.image, image, spacing=(0.14, 0.15), patient="x")
+        card_files.write_dicom(tmp_path / film.image, image, spacing=(0.14, 0.15), patient="x")
         rows.append(f"{Path(film.image).stem},{index // 2},{'fm'[index % 4 // 2]},{'test' if index > 7 else 'train'}")
-    card_formats.write_labelme(tmp_path / "labels", films, card.names)
+    card_files.write_labelme(tmp_path / "labels", films, card.names)
     (tmp_path / "patients.csv").write_text("\n".join(rows))
     report = check(dataset_of(replace(card, private=False)), tmp_path)
     assert report.usable
