@@ -155,3 +155,13 @@ def test_no_turn_changes_nothing_and_a_film_without_landmarks_turns(schema: Land
     image, points = _turned(batch, 30.0)
     assert image.isfinite().all()
     assert points.isnan().all()
+
+
+def test_batch_normalisation_over_one_film_is_a_sentence(
+    schema: LandmarkSchema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = build(discover()["posenet"], schema).train()
+    one = collate(make_samples(built, 1))
+    monkeypatch.setattr(built, "loss", lambda batch: torch.nn.BatchNorm1d(2)(torch.zeros(len(batch.case), 2)).sum())
+    with pytest.raises(ValueError, match="needs at least two of them; raise batch_size"):
+        built.training_step(one, 0)
