@@ -58,6 +58,19 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> 
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("file", "old")]
 
 
+def test_writers_with_one_process_id_on_two_machines_do_not_share_a_temporary_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+
+    def write_while_another_does(temporary: Path) -> None:
+        write_atomically(path, lambda other: other.write_text("theirs"))
+        temporary.write_text("ours")
+        write_atomically(path, lambda other: other.write_text("theirs again"))
+        assert temporary.read_text() == "ours"
+
+    write_atomically(path, write_while_another_does)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("file", "ours")]
+
+
 def test_scores_that_are_not_there_say_how_to_make_them(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="osteomark score"):
         RunStore(tmp_path).scores()
