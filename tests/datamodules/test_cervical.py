@@ -86,10 +86,11 @@ def test_an_empty_cell_is_a_missing_point(tmp_path: Path) -> None:
 def test_a_point_beside_its_film_is_kept_and_reported(tmp_path: Path) -> None:
     data = Cervical(write(tmp_path / "c", tiny_cervical.write, cell(1, 3, "-40")))
     assert data.inventory.cases["P0001-LC"].points[0, 0] == -40
-    assert data.inventory.oddities == (
+    labels = [text for text in data.inventory.oddities if "looks inverted" not in text]  # a fifth is drawn so
+    assert labels == [
         f"P0001-LC: C2-dens at (-40, {data.inventory.cases['P0001-LC'].points[0, 1]:g}) lies outside the film of "
         f"{data.inventory.cases['P0001-LC'].size[1]} x 128 px.",
-    )
+    ]
 
 
 def test_columns_may_stand_in_any_order_beside_others(tmp_path: Path) -> None:
