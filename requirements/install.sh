@@ -35,3 +35,8 @@ device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 print(f"torch {torch.__version__}, torchvision {torchvision.__version__}, lightning {lightning.__version__}, "
       f"timm {timm.__version__} on {device}")
 PYTHON
+
+# What `osteomark list` says is kept beside a hash of the sources: read once here, it answers at once from then on.
+for what in methods datasets metrics; do
+  "$venv/bin/osteomark" list "$what" >/dev/null
+done
