@@ -24,8 +24,8 @@ CODE_SHIFT = 0.5
 TRAINING = (
     "Adam at 1e-4, a tenth of it after two thirds of the training, as in the authors' public code; the paper prints "
     "Adadelta at 1e-4, which hardly moves a weight.",
-    "Augmentation (augment=True: hand and spine) has the numbers of Payer et al.'s public code; the paper refers to "
-    "their work and gives none.",
+    "Augmentation (augment=True: hand and spine) has the numbers of Payer et al.'s public code; the paper gives none; "
+    "it refers to Payer et al. for the hand and to BoostNet for the spine (Sec. 4.2).",
 )
 WEIGHTS = "Without weights=imagenet the backbone starts at random; the paper's starts from ImageNet."
 

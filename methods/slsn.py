@@ -46,7 +46,9 @@ class SLSN(Method):
         "https://github.com/zc402/Scoliosis",
         differs=(
             "The paper's text was not at hand: network, sigma, line thickness, field weight and Adam at 1e-3 are those "
-            "of the first author's public code (zc402/Scoliosis), as far as it can be told to be that of the paper.",
+            "of the first author's public code (zc402/Scoliosis), in its first draft. The authors' final model there "
+            "has other widths (64/64/128/256/1024) and repeats (4-4-8-4), dilated 5x5 depthwise convolutions, additive "
+            "skips, and maps of two edge centres and of the neck.",
             "Three limbs assemble all corners; the code's one field joins the centres of the left and the right edge.",
             "Pairs have the highest total score, not greedily the next best; as many vertebrae are kept as there are.",
             "A cosine schedule replaces the code's reduction on a plateau.",

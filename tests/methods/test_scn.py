@@ -113,3 +113,21 @@ def test_the_covariance_is_the_learned_sigma_squared(schema: LandmarkSchema) -> 
     covariance = method.predict(collate(make_samples(method, count=2))).covariance
     assert covariance is not None
     torch.testing.assert_close(covariance[1, 2].detach(), 9 * torch.eye(2))
+
+
+@pytest.mark.parametrize(("optimizer", "clipped"), [("nesterov", [(1e4, "norm")]), ("adam", [])])
+def test_gradients_are_clipped_with_the_authors_optimiser_alone(
+    optimizer: str, clipped: list[tuple[float, str]], schema: LandmarkSchema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    method = SCN(schema, **{**SCN.smoke, "optimizer": optimizer})
+    calls: list[tuple[float, str]] = []
+    monkeypatch.setattr(
+        method,
+        "clip_gradients",
+        lambda _, gradient_clip_val, gradient_clip_algorithm: calls.append(
+            (gradient_clip_val, gradient_clip_algorithm)
+        ),
+    )
+    method.configure_gradient_clipping(torch.optim.SGD(method.parameters(), lr=1.0))
+    assert calls == clipped

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 
+import albumentations as A
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from datamodules.base import Batch, LandmarkSchema
 from datamodules.components.samples import collate
-from methods.components.heatmap import highest_peaks, windows
+from datamodules.components.transforms import Augmentation, InputSpec
+from methods.components.heatmap import highest_peaks, to_heatmap_grid, windows
 from methods.components.losses import focal
 from methods.components.structures.group_classes import group_classes
 from methods.vertebra_focused import Combination, Fields, VertebraFocused, _sigma
@@ -181,3 +184,22 @@ def test_equal_neighbours_are_one_peak() -> None:
     heatmap = torch.zeros(1, 8, 10)
     heatmap[0, 2, 3:5], heatmap[0, 6, 8] = 0.9, 0.5  # as bfloat16 rounds the top of a blob
     assert highest_peaks(heatmap, 2).tolist() == [[[3, 2], [8, 6]]]
+
+
+def test_a_centre_counts_for_the_pixel_whose_corner_is_above_and_left_of_it(schema: LandmarkSchema) -> None:
+    method = _method(schema)
+    batch = _spine(method)
+    target = method._targets(batch, method.classes[0])
+    members = torch.tensor(method.classes[0])
+    centre = to_heatmap_grid(batch.points[:, members].mean(dim=2), 4)
+    assert torch.equal(target.pixel, centre.floor().long())
+
+
+def test_expand_keeps_every_landmark_on_the_film(schema: LandmarkSchema) -> None:
+    expand = next(step for step in _method(schema).augmentation if isinstance(step, A.CropAndPad))
+    expand.p = 1.0
+    torch.manual_seed(0)
+    augment = Augmentation(InputSpec((64, 64), augment=(expand,)), (0, 1))
+    for _ in range(20):
+        moved = augment(np.zeros((64, 64), np.uint8), np.array([[0.0, 0.0], [63.0, 63.0]])).points
+        assert ((moved >= -0.5) & (moved <= 63.5)).all()

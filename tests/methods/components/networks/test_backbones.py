@@ -10,8 +10,10 @@ import timm
 import torch
 from sklearn.datasets import load_sample_image
 
+from methods.components.images.intensity import IMAGENET
 from methods.components.networks import backbones
-from methods.components.networks.backbones import OFFLINE, backbone, feature_maps
+from methods.components.networks.backbones import OFFLINE, backbone, feature_maps, film_statistics
+from methods.components.networks.feature_pyramid import FeaturePyramid
 
 LITE = "tf_efficientnet_lite0"
 DAISY = 985  # of ImageNet's classes
@@ -81,3 +83,19 @@ def test_feature_maps_are_as_fine_as_asked() -> None:
     maps = model(torch.rand(1, 3, 64, 32))
     assert [64 // m.shape[-2] for m in maps] == list(channels) == [8, 16, 32]
     assert [m.shape[1] for m in maps] == list(channels.values())
+
+
+def test_a_pretrained_backbone_gets_the_mean_and_deviation_that_it_was_trained_with() -> None:
+    assert film_statistics(LITE, "imagenet") == ((0.5,) * 3, (0.5,) * 3)
+    assert film_statistics("resnet18", "imagenet") == IMAGENET
+    assert film_statistics(LITE) == IMAGENET
+
+
+@pytest.mark.parametrize("tagged", ["densenet121.tv_in1k", "resnet34.tv_in1k"])
+def test_a_tag_does_not_move_the_tapped_layer(tagged: str) -> None:
+    image, answers = torch.randn(1, 3, 32, 32), []
+    for name in (tagged, tagged.partition(".")[0]):
+        torch.manual_seed(0)
+        answers.append(FeaturePyramid(name).eval()(image)[0])
+    assert torch.equal(*answers)
+    assert answers[0].min() < 0  # the convolution's own answer, before normalisation and ReLU
