@@ -31,12 +31,11 @@ import timm
 import torch
 import torchvision
 
+from benchmark.catalogue import list_plugins
+
+for what in ("methods", "datasets", "metrics"):
+    list_plugins(what)  # kept beside a hash of the sources, so that the first `osteomark list` is quick
 device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 print(f"torch {torch.__version__}, torchvision {torchvision.__version__}, lightning {lightning.__version__}, "
       f"timm {timm.__version__} on {device}")
 PYTHON
-
-# What `osteomark list` says is kept beside a hash of the sources: read once here, it answers at once from then on.
-for what in methods datasets metrics; do
-  "$venv/bin/osteomark" list "$what" >/dev/null
-done
