@@ -193,7 +193,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
             more = len(inventory.unreadable) - 1
             reason = " `osteomark data check CARD --reveal` says why." if self.private else ""
             others = f" {more} more: data check lists them." if more else ""
-            raise DataError(f"{inventory.unreadable[0]}{others}{reason}")
+            raise DataError(f"{inventory.unreadable[0]} --allow-missing goes on without such cases.{others}{reason}")
         if inventory.missing and not self.allow_missing:
             count = "a file" if len(inventory.missing) == 1 else f"{len(inventory.missing)} files"
             raise DataError(

@@ -73,6 +73,18 @@ class Column(NamedTuple):
     higher_is_better: bool | None
 
 
+class Measurement(NamedTuple):
+    """What a reader would measure on films by their landmarks.
+
+    Attributes:
+        values: One per film; NaN where a landmark or the spacing is missing.
+        unit: As of a `Column`.
+    """
+
+    values: Float[Tensor, " case"]
+    unit: str
+
+
 class LandmarkMetric(Metric, ABC):
     """Base of all landmark metrics: collects one row of terms per case and summarises the rows.
 
@@ -174,6 +186,18 @@ class LandmarkMetric(Metric, ABC):
         Returns:
             Column name to its description, in the order of display.
         """
+
+    def measure(self, cases: Cases) -> dict[str, Measurement]:
+        """Measure the predicted landmarks alone, as a reader would; films need no truth and no spacing for it.
+
+        Args:
+            cases: Predictions in original pixels; `target` is not read.
+
+        Returns:
+            Name to measurement; nothing for a metric that compares only.
+        """
+        del cases
+        return {}
 
     def update(self, cases: Cases) -> None:
         """Add cases.

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from metrics.base import Anatomy, Cases, Column, LandmarkMetric, pooled_mean, present
+from metrics.base import Anatomy, Cases, Column, LandmarkMetric, Measurement, pooled_mean, present
 
 LANDMARKS = (
     *("sella", "nasion", "orbitale", "porion", "subspinale", "supramentale", "pogonion", "menton", "gnathion"),
@@ -170,6 +170,26 @@ class Cephalometry(LandmarkMetric):
         rates = {f"scr_{name.lower()}": 100 * pooled_mean(same[..., i : i + 1]) for i, name in enumerate(MEASURES)}
         errors = {f"{name.lower()}_mae": pooled_mean(difference[..., i : i + 1]) for i, name in enumerate(MEASURES)}
         return {"scr": torch.stack(list(rates.values())).nanmean(0), **rates, **errors}
+
+    def measure(self, cases: Cases) -> dict[str, Measurement]:
+        """Measure the eight; of a film of unknown spacing, whose pixels are taken for square, all but MW.
+
+        Args:
+            cases: Predictions in original pixels.
+
+        Returns:
+            The names of `MEASURES` to their values.
+        """
+        index = [self.anatomy.names.index(name) for name in LANDMARKS]
+        known = cases.spacing.isfinite().all(-1)
+        values = cephalometric_measures(
+            cases.points[:, index] * torch.where(known[:, None], cases.spacing, 1.0)[:, None]
+        )
+        columns = zip(MEASURES.items(), values.unbind(-1), strict=True)
+        return {
+            name: Measurement(column.masked_fill(~known, torch.nan) if measure.unit == "mm" else column, measure.unit)
+            for (name, measure), column in columns
+        }
 
     def columns(self) -> dict[str, Column]:
         """Describe success rates and differences.

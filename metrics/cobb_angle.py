@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from metrics.base import Anatomy, Cases, Column, LandmarkMetric, pooled_mean, present
+from metrics.base import Anatomy, Cases, Column, LandmarkMetric, Measurement, pooled_mean, present
 
 
 def cobb_angles(
@@ -122,6 +122,19 @@ class CobbAngle(LandmarkMetric):
         predicted, target = terms.chunk(2, dim=-1)
         smape = 100 * pooled_mean(symmetric_error(predicted, target)[..., None])
         return {"cobb_smape": smape, "cobb_mae": pooled_mean((predicted - target).abs())}
+
+    def measure(self, cases: Cases) -> dict[str, Measurement]:
+        """Measure the three angles, see `cobb_angles`.
+
+        Args:
+            cases: Predictions in original pixels.
+
+        Returns:
+            `cobb_1`, the largest angle, to `cobb_3` in degrees.
+        """
+        corners = [index for group in self.anatomy.groups.values() for index in group]
+        angles = cobb_angles(cases.points[:, corners], cases.size[:, 0])
+        return {f"cobb_{place}": Measurement(values, "deg") for place, values in enumerate(angles.unbind(-1), 1)}
 
     def columns(self) -> dict[str, Column]:
         """Describe SMAPE and mean absolute error.

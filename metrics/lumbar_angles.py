@@ -3,10 +3,10 @@
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from metrics.base import Anatomy, Cases, Column, LandmarkMetric, pooled_mean, present
+from metrics.base import Anatomy, Cases, Column, LandmarkMetric, Measurement, pooled_mean, present
 
 VERTEBRAE = ("L1", "L2", "L3", "L4", "L5", "S1")
 """The groups: four corners each (TL, TR, BL, BR as seen in the image), of the sacrum the two ends of its end plate."""
@@ -100,10 +100,8 @@ class LumbarAngles(LandmarkMetric):
             Lordosis in degrees, then the slips from L1-L2 to L5-S1 in % of the plate; NaN where a point is missing.
         """
         hidden = ~present(cases)[..., None]
-        scale = torch.where(cases.spacing.isfinite().all(-1, keepdim=True), cases.spacing, 1.0)[:, None]
-        points, target = ((xy * scale).masked_fill(hidden, torch.nan) for xy in (cases.points, cases.target))
-        sacrum = target[:, self.anatomy.groups["S1"]]
-        right_is_back = sacrum[:, 1, 1] < sacrum[:, 0, 1]
+        points, target = (_square(xy, cases).masked_fill(hidden, torch.nan) for xy in (cases.points, cases.target))
+        right_is_back = self._right_is_back(target)
         measured = [self._measure(xy, right_is_back) for xy in (points, target)]
         difference = (measured[0] - measured[1]).abs()
         angle = difference[:, :1]
@@ -132,6 +130,25 @@ class LumbarAngles(LandmarkMetric):
         total = {"lordosis_mae": Column("Lordosis MAE", "deg", False), "slip_mae": Column("Slip MAE", "%", False)}
         return total | levels
 
+    def measure(self, cases: Cases) -> dict[str, Measurement]:
+        """Measure lordosis and slips; what is posterior is read from the predicted sacrum.
+
+        Args:
+            cases: Predictions in original pixels.
+
+        Returns:
+            `lordosis` in degrees and `slip_L1-L2` ... in % of the end plate.
+        """
+        points = _square(cases.points, cases)
+        angle, *slips = self._measure(points, self._right_is_back(points)).unbind(-1)
+        levels = {f"slip_{level}": Measurement(values, "%") for level, values in zip(LEVELS, slips, strict=True)}
+        return {"lordosis": Measurement(angle, "deg"), **levels}
+
+    def _right_is_back(self, points: Float[Tensor, "case landmark 2"]) -> Bool[Tensor, " case"]:
+        """Tell whether the image-right end of the sacrum's plate is its posterior one: it slopes down to the front."""
+        sacrum = points[:, self.anatomy.groups["S1"]]
+        return sacrum[:, 1, 1] < sacrum[:, 0, 1]
+
     def _measure(self, points: Float[Tensor, "case landmark 2"], right_is_back: Tensor) -> Float[Tensor, "case 6"]:
         """Return the lordosis and the five slips."""
         groups = [self.anatomy.groups[name] for name in VERTEBRAE]
@@ -147,6 +164,11 @@ class LumbarAngles(LandmarkMetric):
         known = points[:, groups[-1]].isfinite().all(-1).all(-1)
         measured = torch.stack([lordosis(plates[0], plates[-1]), *slips], dim=-1)
         return measured.masked_fill(~known[:, None], torch.nan)
+
+
+def _square(points: Float[Tensor, "case landmark 2"], cases: Cases) -> Float[Tensor, "case landmark 2"]:
+    """Return points in millimetres where the spacing is known, so that pixels need not be square."""
+    return points * torch.where(cases.spacing.isfinite().all(-1, keepdim=True), cases.spacing, 1.0)[:, None]
 
 
 def _end(plate: Float[Tensor, "case 2 2"], right: Tensor) -> Float[Tensor, "case 2"]:

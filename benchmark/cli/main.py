@@ -10,6 +10,7 @@ from benchmark.cli.arguments import DEFAULT, Commands, build_parser, call
 from benchmark.cli.console import INTERRUPTED
 from benchmark.cli.run import run
 from benchmark.cli.stress import stress
+from benchmark.cli.trained import predict
 
 BAD_INPUT = 2
 
@@ -22,6 +23,7 @@ COMMANDS: Commands = {
         "verify": leaderboards.verify,
     },
     "stress": stress,
+    "predict": predict,
     "site": leaderboards.site,
     "list": catalogue.list_,
     "describe": catalogue.describe,

@@ -21,6 +21,7 @@ from benchmark.scoring.score import score_run
 from benchmark.store import HISTORY, RunRecord, RunStore, utc_now
 from benchmark.training import measure
 from benchmark.training.callbacks import Collector, EpochSeed, History, checkpoints
+from benchmark.training.model_file import ModelFacts, write_model
 from benchmark.training.progress import Progress, Report
 from benchmark.training.tracking import Tracker, is_wanted
 from benchmark.training.trainer import make_trainer, quiet
@@ -144,6 +145,7 @@ class Run:
         collector.write(self.folder, self.cell)
         self._keep(trainer, checkpoint["file"])
         self._predict_validation()
+        self._describe(checkpoint["file"])
         return replace(
             self.record,
             status="done",
@@ -201,6 +203,12 @@ class Run:
             )
             trainer.predict(self.method, dataloaders=self.data.val_dataloader(), return_predictions=False)
             collector.write(self.folder, self.cell, VALIDATION)
+
+    def _describe(self, name: str) -> None:
+        """Let the checkpoint say what it is, so that it can be used alone."""
+        path, record = self.checkpoints / name, replace(self.record, precision=self.precision, folder=self.folder)
+        facts = ModelFacts.of(record, type(self.data), self.method.version, self.method.input_spec)
+        write_model(path, path, facts.without_names() if self.data.private else facts)
 
     def _facts(self) -> dict[str, Any]:
         spec, protocol = self.method.input_spec, self.data.protocol

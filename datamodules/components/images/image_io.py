@@ -120,8 +120,7 @@ def _as_data_error(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # decoders raise all kinds on damaged files
         raise DataError(
-            f"{path} cannot be read as a film ({_reason(path, error)}); mend or restore the file, or pass "
-            f"--allow-missing to go on without this case."
+            f"{path} cannot be read as a film ({_reason(path, error)}); mend or restore the file."
         ) from error
 
 

@@ -33,10 +33,7 @@ def nh2_size(path: Path) -> tuple[int, int]:
     count = path.stat().st_size
     if count not in _BYTES:
         known = " or ".join(f"{size:,} ({width} x {height} px)" for size, (height, width) in _BYTES.items())
-        raise DataError(
-            f"{path} has {count:,} bytes, but an nh2 film has {known}; fetch the file again, or pass --allow-missing "
-            f"to go on without this case."
-        )
+        raise DataError(f"{path} has {count:,} bytes, but an nh2 film has {known}; fetch the file again.")
     return _BYTES[count]
 
 
@@ -52,8 +49,7 @@ def read_nh2(path: Path) -> UInt16[np.ndarray, "height width"]:
     film = next((words for words in (stored, stored.view("<u2")) if words.max() <= DEEPEST), None)
     if film is None:
         raise DataError(
-            f"{path} holds values above {DEEPEST} in either byte order, so it is no 12-bit film; fetch the file again, "
-            f"or pass --allow-missing to go on without this case."
+            f"{path} holds values above {DEEPEST} in either byte order, so it is no 12-bit film; fetch the file again."
         )
     return np.asarray(film.astype(np.uint16).reshape(size))
 

@@ -111,7 +111,7 @@ def test_an_unreadable_film_is_named_with_the_cure(tmp_path: Path, suffix: str, 
     )
     if damage == "absent":
         path.unlink()
-    with pytest.raises(DataError, match=rf"film\{suffix} cannot be read as a film .*--allow-missing"):
+    with pytest.raises(DataError, match=rf"film\{suffix} cannot be read as a film .*mend or restore the file"):
         read_film(path)
 
 

@@ -239,7 +239,7 @@ def test_a_picture_is_not_taken_for_dicom_nor_reverse(tmp_path: Path) -> None:
     (tmp_path / "IM0001").write_bytes((tmp_path / "a.png").read_bytes())
     assert not is_dicom(tmp_path / "IM0001")
     (tmp_path / "b.dcm").write_bytes((tmp_path / "a.png").read_bytes())
-    with pytest.raises(DataError, match=r"b\.dcm .*it is no DICOM file.*--allow-missing"):
+    with pytest.raises(DataError, match=r"b\.dcm .*it is no DICOM file.*restore"):
         read_film(tmp_path / "b.dcm")
 
 

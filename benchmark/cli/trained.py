@@ -1,0 +1,119 @@
+"""Commands that use trained runs on films of one's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from benchmark.cli.console import console
+
+if TYPE_CHECKING:
+    from benchmark.trained.films import Spacing
+    from benchmark.trained.model import Model
+
+
+def predict(
+    run: Path,
+    films: Sequence[Path],
+    *,
+    out: Path = Path("points.csv"),
+    format: Literal["csv", "json", "coco", "labelme"] | None = None,
+    also: Sequence[Path] = (),
+    flip: bool = False,
+    spacing: Sequence[float] = (),
+    level: float = 0.9,
+    overlay: Path | None = None,
+    names: bool = False,
+    batch_size: int | None = None,
+    card: Path | None = None,
+    plugin: Sequence[Path] = (),
+) -> int:
+    """Predict the landmarks of films with a trained run; films need no labels.
+
+    Args:
+        run: A run's folder in a store, or its checkpoint.
+        films: Films, folders of films, or patterns in quotation marks.
+        out: File to write, or for LabelMe the folder; its suffix chooses CSV or JSON, none chooses LabelMe.
+        format: The format, where the name of the file does not say it.
+        also: More runs with the same landmarks, of other seeds or folds: their answers are averaged.
+        flip: Show the mirrored film too, and average; only for landmarks that have a left and a right.
+        spacing: Millimetres per pixel of films that do not say it: one number, or x and y.
+        level: Coverage of the conformal regions: 0.5, 0.9 or 0.95.
+        overlay: Folder for pictures of the films with the points.
+        names: Write the landmarks' names into the pictures.
+        batch_size: Films at a time; if not given, as in training.
+        card: Card of the private set that the run was trained on; its checkpoint has numbers for the landmarks' names.
+        plugin: Python files with methods of your own.
+    """
+    from benchmark.trained.films import find_films
+    from benchmark.trained.formats import format_of, write_landmarks
+    from benchmark.trained.measures import measures
+    from benchmark.trained.overlay import write_overlays
+    from benchmark.trained.predict import predict_films
+
+    kind = format or format_of(out)
+    paths = find_films(films)
+    models = _models([run, *also], card, plugin)
+    shown = len(paths) * len(models) * (1 + flip)
+    with _progress() as progress:
+        task = progress.add_task(f"{len(paths)} films", total=shown)
+        predicted = predict_films(
+            models,
+            paths,
+            spacing=_spacing(spacing),
+            flip=flip,
+            batch_size=batch_size,
+            level=level,
+            advance=lambda count: progress.advance(task, count),
+        )
+    for problem in predicted.problems.values():
+        console.print(f"left out: {problem}", markup=False)
+    if not predicted.films:
+        raise ValueError("none of the films could be read.")
+    for path in write_landmarks(out, predicted, measures(predicted), kind):
+        console.print(f"landmarks of {len(predicted.films)} films: {path}", markup=False)
+    if overlay is not None:
+        console.print(f"pictures: {len(write_overlays(overlay, predicted, names=names))} in {overlay}", markup=False)
+    for note in _notes(models):
+        console.print(note, markup=False)
+    return 1 if predicted.problems else 0
+
+
+def _models(paths: Sequence[Path], card: Path | None, plugins: Sequence[Path]) -> list[Model]:
+    from benchmark.trained.model import load_model
+    from datamodules import DatasetRegistry
+
+    known = DatasetRegistry()
+    names = None if card is None else known[known.add_card(card)].schema
+    return [load_model(path, plugins, names) for path in paths]
+
+
+def _notes(models: Sequence[Model]) -> list[str]:
+    """Say what a reader of the numbers must know."""
+    facts = models[0].facts
+    notes = [f"trained on {facts.title} ({facts.dataset}, {facts.protocol}); its films' licence: {facts.licence}"]
+    if len(models) > 1:
+        notes.append(f"mean of {len(models)} networks; no conformal region is calibrated for a mean")
+    elif facts.quantiles:
+        notes.append(
+            f"conformal regions were fitted on {facts.calibration_films} validation films; they hold for films like "
+            f"those, not for another machine's or another hospital's"
+        )
+    else:
+        notes.append("no films validated, so that there are no conformal regions")
+    return notes
+
+
+def _spacing(given: Sequence[float]) -> Spacing:
+    if len(given) > 2 or any(not 0 < value < math.inf for value in given):
+        raise ValueError(f"--spacing is one positive number of millimetres per pixel, or two, not {list(given)}.")
+    return (given[0], given[-1]) if given else (math.nan, math.nan)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

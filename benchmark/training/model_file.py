@@ -1,0 +1,259 @@
+"""What a checkpoint says of itself, so that it predicts films without its run, its store or its dataset.
+
+The file is an ordinary Lightning checkpoint with one entry more, `osteomark`: plain numbers, texts and lists, which
+`torch.load(..., weights_only=True)` reads. It holds no film, no label and no path; landmarks of a private set are
+numbers unless their owner asks for names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from benchmark.cell import freeze
+from benchmark.predictions import VALIDATION, read_predictions
+from benchmark.store import RunRecord, write_atomically
+from datamodules.base import LandmarkDataModule, LandmarkSchema
+from datamodules.components.transforms import Box, InputSpec, to_image_affine
+from metrics.base import Cases
+from metrics.conformal import LEVELS, conformal_quantiles, nonconformity
+
+ENTRY: Final = "osteomark"
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is needed to use a trained network, and what its user must know of it.
+
+    Args:
+        method: The method's name.
+        variant: The variant's name.
+        version: The method's `version` when it was trained.
+        hparams: Every hyper-parameter.
+        schema: Of the landmarks that it predicts.
+        dataset: Which it was trained on.
+        protocol: Whose training films.
+        split: Of the protocol.
+        seed: Of the run.
+        fingerprint: Of films, labels and split.
+        title: The dataset's full name.
+        licence: Under which terms the training films were to be had.
+        private: Whether the dataset is private.
+        precision: The arithmetic that it was trained and tested with.
+        input_size: (height, width) of its input in pixels.
+        fit: How a film is fitted into it.
+        quantiles: For each landmark the size of the conformal region at each level, see `region_quantiles`; empty where
+            nothing validated.
+        levels: Guaranteed coverages of these regions.
+        calibration_films: How many films they were fitted on.
+        format: Of this entry.
+    """
+
+    method: str
+    variant: str
+    version: int
+    hparams: Mapping[str, Any]
+    schema: LandmarkSchema
+    dataset: str
+    protocol: str
+    split: str
+    seed: int
+    fingerprint: str
+    title: str
+    licence: str
+    private: bool
+    precision: str
+    input_size: tuple[int, int]
+    fit: str
+    quantiles: tuple[tuple[float, ...], ...] = ()
+    levels: tuple[float, ...] = LEVELS
+    calibration_films: int = 0
+    format: int = FORMAT
+
+    @classmethod
+    def of(cls, record: RunRecord, dataset: type[LandmarkDataModule], version: int, spec: InputSpec) -> ModelFacts:
+        """Return the facts of a run.
+
+        Args:
+            record: Of the run; its folder has the predictions of the films that validated, if any did.
+            dataset: Which it was trained on.
+            version: The method's.
+            spec: What the method reads.
+        """
+        cell, validation = record.cell, record.folder / VALIDATION
+        quantiles, films = region_quantiles(validation, dataset.schema, spec) if validation.is_file() else ((), 0)
+        return cls(
+            method=cell.method,
+            variant=cell.variant,
+            version=version,
+            hparams=dict(cell.hparams),
+            schema=dataset.schema,
+            dataset=cell.dataset,
+            protocol=cell.protocol,
+            split=cell.split,
+            seed=cell.seed,
+            fingerprint=record.fingerprint,
+            title=dataset.title,
+            licence=dataset.licence,
+            private=dataset.private,
+            precision=record.precision,
+            input_size=spec.size,
+            fit=spec.fit,
+            quantiles=quantiles,
+            calibration_films=films,
+        )
+
+    def without_names(self) -> ModelFacts:
+        """Return the same with numbers for the landmarks' and the groups' names."""
+        return replace(self, schema=numbered(self.schema))
+
+    def with_names(self, schema: LandmarkSchema) -> ModelFacts:
+        """Return the same with the names of a schema of the same shape.
+
+        Raises:
+            ValueError: The schema is another one.
+        """
+        if numbered(schema) != numbered(self.schema):
+            raise ValueError(
+                f"these {len(schema)} landmarks are not the {len(self.schema)} that {self.variant} was trained on, or "
+                f"they are grouped otherwise; give the card that it was trained with."
+            )
+        return replace(self, schema=schema)
+
+    def as_entry(self) -> dict[str, Any]:
+        """Return it as the checkpoint holds it: dictionaries, lists, texts and numbers."""
+        return dict(_plain(asdict(self)))
+
+    @classmethod
+    def from_entry(cls, entry: Mapping[str, Any], path: Path) -> ModelFacts:
+        """Return what `as_entry` wrote.
+
+        Raises:
+            ValueError: It is of a later version of Osteomark, or damaged.
+        """
+        if entry.get("format") != FORMAT:
+            raise ValueError(
+                f"{path} has checkpoint format {entry.get('format')}, and this Osteomark reads {FORMAT}; use the "
+                f"version that trained it."
+            )
+        try:
+            content = {name: freeze(value) for name, value in entry.items()}
+            schema = {name: freeze(value) for name, value in entry["schema"].items()}
+            schema["groups"] = {name: tuple(members) for name, members in entry["schema"]["groups"].items()}
+            hparams = {name: freeze(value) for name, value in entry["hparams"].items()}
+            return cls(**{**content, "schema": LandmarkSchema(**schema), "hparams": hparams})
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"{path} does not say how to use it ({error}); train the run again.") from error
+
+
+def region_quantiles(path: Path, schema: LandmarkSchema, spec: InputSpec) -> tuple[tuple[tuple[float, ...], ...], int]:
+    """Return the conformal quantile of each landmark and level, and how many films they come from.
+
+    The region of a point is the ellipse of its covariance or, where a method states none, a circle of one pixel of the
+    network's input, scaled by the quantile; so that it carries over to films of another resolution.
+
+    Args:
+        path: A run's predictions of its validation films.
+        schema: Of the landmarks.
+        spec: What the method reads.
+    """
+    (stored,) = read_predictions(path, schema.names).values()
+    films = len(stored.cases)
+    scale = np.array([film_scale((int(height), int(width)), spec) for height, width in stored.size])
+    cases = Cases(
+        points=torch.tensor(stored.points),
+        target=torch.tensor(stored.truth),
+        visible=torch.tensor(stored.visible),
+        spacing=torch.tensor(stored.spacing),
+        size=torch.tensor(stored.size),
+        covariance=torch.tensor(region_shapes(stored.covariance, scale)),
+        quantiles=torch.full((films, len(schema), len(LEVELS)), torch.nan, dtype=torch.float64),
+        centres=torch.tensor(stored.centres),
+    )
+    quantiles = conformal_quantiles(nonconformity(cases))
+    return tuple(map(tuple, quantiles.tolist())), films
+
+
+def region_shapes(
+    covariance: Float[np.ndarray, "film landmark 2 2"], scale: Float[np.ndarray, " film"]
+) -> Float[np.ndarray, "film landmark 2 2"]:
+    """Return covariances in square pixels of the films, circles of a network's pixel where they are NaN."""
+    circles = np.square(scale)[:, None, None, None] * np.eye(2)
+    known = np.isfinite(covariance).all(axis=(-1, -2), keepdims=True)
+    return np.where(known, covariance, circles)
+
+
+def film_scale(size: tuple[int, int], spec: InputSpec) -> float:
+    """Return how many pixels of a film of (height, width) a pixel of the network's input is wide, in the mean.
+
+    Example:
+        >>> film_scale((400, 100), InputSpec((100, 100)))
+        2.0
+    """
+    height, width = size
+    affine = to_image_affine(Box(0, 0, width, height), spec)
+    return float(np.sqrt(affine[0, 0] * affine[1, 1]))
+
+
+def numbered(schema: LandmarkSchema) -> LandmarkSchema:
+    """Return a schema whose landmarks and groups are called by their numbers, from 1.
+
+    Example:
+        >>> numbered(LandmarkSchema(("left", "right"), flips=(("left", "right"),))).flips
+        (('1', '2'),)
+    """
+    number = {name: str(place) for place, name in enumerate(schema.names, 1)}
+    return LandmarkSchema(
+        tuple(number.values()),
+        {str(place): tuple(number[m] for m in members) for place, members in enumerate(schema.groups.values(), 1)},
+        tuple((number[a], number[b]) for a, b in schema.flips),
+        tuple((number[a], number[b]) for a, b in schema.edges),
+        schema.normalizer and (number[schema.normalizer[0]], number[schema.normalizer[1]]),
+    )
+
+
+def write_model(source: Path, target: Path, facts: ModelFacts) -> Path:
+    """Write a self-contained checkpoint: the weights of `source`, without optimiser states, and the facts.
+
+    Args:
+        source: A Lightning checkpoint.
+        target: The file to write; it may be the same.
+        facts: What the checkpoint says of itself.
+    """
+    stored = torch.load(source, map_location="cpu", weights_only=True)
+    kept = {name: stored[name] for name in ("state_dict", "epoch", "global_step", "stage") if name in stored}
+    kept["pytorch-lightning_version"] = stored["pytorch-lightning_version"]
+    write_atomically(target, lambda path: torch.save({**kept, ENTRY: facts.as_entry()}, path))
+    return target
+
+
+def read_model(path: Path) -> tuple[dict[str, Any], ModelFacts | None]:
+    """Read a checkpoint.
+
+    Returns:
+        The network's state, and what the file says of itself; None in a file of an older version.
+
+    Raises:
+        ValueError: The file is damaged or no checkpoint.
+    """
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        state = dict(stored["state_dict"])
+    except OSError:
+        raise
+    except Exception as error:  # torch raises all kinds on damaged files and on what is no checkpoint
+        raise ValueError(f"{path} is no checkpoint that can be read; give a run's folder or its .ckpt file.") from error
+    return state, ModelFacts.from_entry(stored[ENTRY], path) if ENTRY in stored else None
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  # whatever a dataclass holds
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
