@@ -10,7 +10,7 @@ from benchmark.cli.arguments import DEFAULT, Commands, build_parser, call
 from benchmark.cli.console import INTERRUPTED
 from benchmark.cli.run import run
 from benchmark.cli.stress import stress
-from benchmark.cli.trained import predict
+from benchmark.cli.trained import predict, test
 
 BAD_INPUT = 2
 
@@ -24,6 +24,7 @@ COMMANDS: Commands = {
     },
     "stress": stress,
     "predict": predict,
+    "test": test,
     "site": leaderboards.site,
     "list": catalogue.list_,
     "describe": catalogue.describe,

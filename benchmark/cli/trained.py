@@ -14,6 +14,7 @@ from benchmark.cli.console import console
 if TYPE_CHECKING:
     from benchmark.trained.films import Spacing
     from benchmark.trained.model import Model
+    from datamodules.base import LandmarkDataModule
 
 
 def predict(
@@ -81,6 +82,91 @@ def predict(
     for note in _notes(models):
         console.print(note, markup=False)
     return 1 if predicted.problems else 0
+
+
+def test(
+    runs: Sequence[Path],
+    *,
+    dataset: str = "",
+    card: Path | None = None,
+    protocol: str = "",
+    data_root: Path | None = None,
+    rename: Sequence[str] = (),
+    landmarks: Sequence[str] = (),
+    allow_missing: bool = False,
+    plugin: Sequence[Path] = (),
+    out: Path | None = None,
+) -> int:
+    """Test trained runs on another site's films with the same landmarks, and show home against away.
+
+    Args:
+        runs: Folders of runs in one store.
+        dataset: The other dataset, by name.
+        card: The other dataset, by the file of its card.
+        protocol: Whose truth counts; the dataset's first if not given.
+        data_root: Folder with the datasets' folders; without it the phantom is used.
+        rename: `home=away` for landmarks that are called otherwise there.
+        landmarks: Compare these only, by their names at home; all that both have if not given.
+        allow_missing: Go on without the cases whose files are missing or unreadable.
+        plugin: Python files with methods of your own.
+        out: Folder for the tables; `leaderboards` in the store if not given.
+    """
+    from benchmark.trained.external import match, site_of, test_away
+    from benchmark.trained.external_score import score_external
+    from benchmark.trained.model import load_model, record_of
+    from leaderboards.external.page import show_external, write_external
+    from leaderboards.external.scores import read_external
+
+    name, data = _away(dataset, card, protocol, data_root, allow_missing=allow_missing)
+    stores = set()
+    for path in runs:
+        model, record = load_model(path, plugin), record_of(path)
+        if record is None:
+            raise ValueError(f"{path} is no run of a store, and its scores at home are needed; give the run's folder.")
+        if record.cell.dataset == name:
+            raise ValueError(f"{path} was trained on {name} itself; its own board shows it.")
+        site = site_of(
+            name, data, model.facts.schema, match(model.facts.schema, data.schema, _pairs(rename), landmarks)
+        )
+        with _progress() as progress:
+            task = progress.add_task(str(record.cell), total=len(data.inventory.cases))
+            test_away(record, model, data, site, lambda count, task=task: progress.advance(task, count))  # type: ignore[misc]
+        left_out = f"; not compared: {', '.join(site.left_out)}" if site.left_out else ""
+        console.print(f"{record.cell} on {name}: {len(site.pairs)} landmarks{left_out}", markup=False)
+        stores.add(record.folder.parents[4])
+    for store in sorted(stores):
+        score_external(store)
+        show_external(read_external(store))
+        for path in write_external(store, out or store / "leaderboards"):
+            console.print(f"  {path}", markup=False)
+    return 0
+
+
+def _away(
+    dataset: str, card: Path | None, protocol: str, data_root: Path | None, *, allow_missing: bool
+) -> tuple[str, LandmarkDataModule]:
+    """Open the other dataset."""
+    from benchmark import dataset_folders
+    from benchmark.lookup import choose
+    from datamodules import DatasetRegistry
+    from datamodules.components.images.cache import FilmCache
+
+    if bool(dataset) == bool(card):
+        raise ValueError("on which films? Give another dataset with --dataset, or a card with --card.")
+    known = DatasetRegistry()
+    name = known.add_card(card) if card else choose(dataset, known, "dataset")
+    root = dataset_folders.films(name, known[name], data_root)
+    data = known[name](root, protocol, allow_missing=allow_missing)
+    data.films = FilmCache(dataset_folders.CACHE / f"private-{name}" if data.private else dataset_folders.CACHE)
+    return name, data
+
+
+def _pairs(renamed: Sequence[str]) -> dict[str, str]:
+    """Read `home=away`."""
+    for text in renamed:
+        if text.count("=") != 1:
+            raise ValueError(f"--rename takes home=away, not {text!r}.")
+    return dict(text.split("=") for text in renamed)
 
 
 def _models(paths: Sequence[Path], card: Path | None, plugins: Sequence[Path]) -> list[Model]:

@@ -6,7 +6,7 @@ are labels, which are never published.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -57,13 +57,25 @@ def write_readers(
         raise ValueError(f"{name} publishes no reader apart from the truth, so there is nothing to compare.")
     chosen = [dataset_class.find_protocol(protocol) for protocol in protocols] or dataset_class.protocols
     opened = partial(dataset_class, root, allow_missing=allow_missing, cache=cache)
-    own = {reader: opened(protocol=_own(dataset_class, reader)).inventory.cases for reader in _readers(dataset_class)}
+    own = reader_cases(dataset_class, opened)
     return [
         _write(name, opened(protocol=protocol.name, split=split), reader, own[reader], RunStore(store))
         for protocol in chosen
         for reader in _compared(dataset_class, protocol)
         for split in protocol.splits
     ]
+
+
+def reader_cases(
+    dataset_class: type[LandmarkDataModule], opened: Callable[..., LandmarkDataModule]
+) -> dict[str, Mapping[str, Case]]:
+    """Return each reader's own cases; nothing where a dataset does not publish its readers apart.
+
+    Args:
+        dataset_class: Of the dataset; its `readers` say who marked which truth.
+        opened: Opens it under the `protocol` of that name.
+    """
+    return {reader: opened(protocol=_own(dataset_class, reader)).inventory.cases for reader in _readers(dataset_class)}
 
 
 def _readers(dataset_class: type[LandmarkDataModule]) -> list[str]:

@@ -43,9 +43,26 @@ def interval(
         Column to (low, high); NaN where there is only one patient.
     """
     columns = list(metric.columns())
+    resampled = resampled_values(metric, terms, patients, resamples)
+    if resampled is None:
+        return dict.fromkeys(columns, (float("nan"), float("nan")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of columns without a value: resamples without one do not count
+        low, high = np.nanquantile(resampled, ENDS, axis=-1).tolist()
+    return dict(zip(columns, zip(low, high, strict=True), strict=True))
+
+
+def resampled_values(
+    metric: LandmarkMetric,
+    terms: Float[Tensor, "seed case term"],
+    patients: Sequence[str] = (),
+    resamples: int = RESAMPLES,
+) -> Float[np.ndarray, "column resample"] | None:
+    """Give each column's mean over seeds in every draw, see `interval`; None where there is only one patient."""
+    columns = list(metric.columns())
     members = _members(patients or [str(case) for case in range(terms.shape[1])])
     if len(members) < 2:
-        return dict.fromkeys(columns, (float("nan"), float("nan")))
+        return None
 
     def statistic(draw: np.ndarray) -> np.ndarray:
         values = np.empty((len(columns), len(draw)))
@@ -54,11 +71,7 @@ def interval(
             values[:, rows] = torch.stack([reduced[column].double().mean(0) for column in columns]).numpy()
         return values
 
-    resampled = resample(statistic, len(members), resamples)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of columns without a value: resamples without one do not count
-        low, high = np.nanquantile(resampled, ENDS, axis=-1).tolist()
-    return dict(zip(columns, zip(low, high, strict=True), strict=True))
+    return resample(statistic, len(members), resamples)
 
 
 def patients_of(data: type[LandmarkDataModule], files: Sequence[Path], cases: Sequence[str]) -> tuple[str, ...]:

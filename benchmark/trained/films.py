@@ -68,7 +68,7 @@ class Film:
 
     Attributes:
         path: The file.
-        size: (height, width) in pixels, turned as its EXIF orientation says.
+        size: (height, width) in pixels.
         spacing: Millimetres per pixel in (x, y); NaN where unknown.
     """
 
@@ -87,6 +87,7 @@ class FilmStream(IterableDataset[Sample]):
         landmarks: How many it predicts.
         spacing: Millimetres per pixel for films that do not say it.
         mirrored: Show the network each film mirrored.
+        exif: Turn films as their EXIF orientation says, as every viewer does.
         films: What is known of each film that was read, by its path.
         problems: One sentence per film that could not be read, by its path.
     """
@@ -96,6 +97,7 @@ class FilmStream(IterableDataset[Sample]):
     landmarks: int
     spacing: Spacing = UNKNOWN
     mirrored: bool = False
+    exif: bool = True
     films: dict[Path, Film] = field(default_factory=dict)
     problems: dict[Path, str] = field(default_factory=dict)
 
@@ -120,7 +122,7 @@ class FilmStream(IterableDataset[Sample]):
             yield sample
 
     def _read(self, path: Path) -> tuple[Film, Sample]:
-        pixels = read_film(path)
+        pixels = read_film(path, exif=self.exif)
         height, width = pixels.shape
         film = Film(path, (height, width), _spacing(path, self.spacing))
         return film, to_sample(str(path), pixels, film.spacing, self.spec, self.landmarks, mirrored=self.mirrored)

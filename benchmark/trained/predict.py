@@ -74,6 +74,7 @@ def predict_films(
     *,
     spacing: Spacing = UNKNOWN,
     flip: bool = False,
+    exif: bool = True,
     batch_size: int | None = None,
     level: float = 0.9,
     advance: Callable[[int], object] = lambda films: None,
@@ -85,6 +86,7 @@ def predict_films(
         paths: The films.
         spacing: Millimetres per pixel in (x, y) of films that do not say it.
         flip: Show each network the mirrored film, too, and average.
+        exif: Turn films as their EXIF orientation says, as every viewer does; points are in the turned film.
         batch_size: Films at a time; each network's own in training if None.
         level: Guaranteed coverage of the conformal regions.
         advance: Told after every batch how many films it had.
@@ -97,7 +99,7 @@ def predict_films(
     streams = []
     answers: list[dict[Path, FilmAnswer]] = []
     for model, mirrored in product(models, (False, True) if flip else (False,)):
-        stream = FilmStream(paths, model.method.input_spec, len(model.facts.schema), spacing, mirrored)
+        stream = FilmStream(paths, model.method.input_spec, len(model.facts.schema), spacing, mirrored, exif)
         raw = _run(model, stream, batch_size or model.method.batch_size, advance)
         answers.append(dict(_answers(model, stream, raw, level)))
         streams.append(stream)

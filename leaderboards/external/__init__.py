@@ -1,0 +1,1 @@
+"""How trained methods do at other sites than the one they were trained at."""
