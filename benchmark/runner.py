@@ -10,6 +10,7 @@ from rich.console import Console
 from benchmark.cell import Cell, Context, Job
 from benchmark.engines.base import Engine
 from benchmark.engines.local import LocalEngine, local_slots
+from benchmark.initial_weights import with_initial_weights
 from benchmark.lookup import discover_methods
 from benchmark.matrix import Matrix
 from benchmark.store import CARDS, LOG, RunRecord, RunStore
@@ -42,11 +43,13 @@ def run_matrix(
         The records of the cells that ran, in the order in which they ended.
 
     Raises:
-        ValueError: A name is unknown, or a dataset is not what it should be.
+        ValueError: A name is unknown, a dataset is not what it should be, or the run that another one starts from is
+            not there.
         KeyboardInterrupt: The user stopped it; the same call goes on from the last finished epochs.
     """
     engine, console = engine or LocalEngine(local_slots()), console or Console()
-    jobs = _checked_jobs(matrix.cells(discover_methods(context.plugins), context.datasets), context, console)
+    cells = matrix.cells(discover_methods(context.plugins), context.datasets)
+    jobs = _checked_jobs(with_initial_weights(cells, context.store), context, console)
     for name in context.roots:
         if context.datasets[name].home is not None:  # a card's: its runs can be scored where the card is not
             write_description(context.datasets[name], context.store / CARDS / f"{name}.json")

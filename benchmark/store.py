@@ -27,6 +27,8 @@ EXTERNAL = "external.csv"
 """The scores on other datasets than the one that was trained on, in the root."""
 HISTORY = "history.csv"
 LOG = "log.txt"
+CHECKPOINTS = "checkpoints"
+"""Folder of a run with its weights."""
 CARDS = "cards"
 """Folder of what scores need to know of datasets that cards describe."""
 

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from inspect import get_annotations
+from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, NamedTuple, final
 
 import albumentations as A  # the library's own convention
@@ -20,6 +21,7 @@ from typing_extensions import override
 from datamodules.base import Batch, LandmarkSchema, Sample
 from datamodules.components.samples import apply_affine
 from datamodules.components.transforms import InputSpec
+from methods.components.initial_weights import read_weights
 from methods.components.lengths import Pixels, ResolvesLengths, defaults, scale
 from methods.components.optim import Schedule, adam
 
@@ -130,6 +132,9 @@ class Method(LightningModule, metaclass=ResolvesLengths):
     schedule: Schedule = "constant"
     weights: str = "none"
     """What the network starts from: `none` or `imagenet`."""
+    init_from: str = ""
+    """Checkpoint of another run that training starts from, see `start_from`; empty for none. In a matrix it may be a
+    run's folder or the name of the dataset of a finished run, too (`benchmark.initial_weights`)."""
     fit: Literal["stretch", "pad"] = "stretch"
     oracle_crop: float | None = None
     """See `InputSpec`."""
@@ -185,6 +190,18 @@ class Method(LightningModule, metaclass=ResolvesLengths):
     def prepare(self, train: Sequence[Sample]) -> None:
         """Fit what is not trained by gradients, from this split's training cases only."""
 
+    def start_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over weights of another run before the first stage, after `prepare`.
+
+        Args:
+            weights: Of the checkpoint that `init_from` names.
+
+        Raises:
+            ValueError: They do not fit.
+        """
+        del weights
+        raise ValueError(f"{type(self).__name__} does not start from another run; leave init_from empty.")
+
     @classmethod
     def unsupported(cls, schema: LandmarkSchema) -> str | None:
         """Return why this method cannot run on a schema, in a sentence; None if it can."""
@@ -229,6 +246,12 @@ class Method(LightningModule, metaclass=ResolvesLengths):
         del batch_idx, dataloader_idx
         prediction = self.predict(batch)
         return batch, prediction._replace(points=prediction.points.float()).transform(batch.to_image)
+
+    @final
+    def on_fit_start(self) -> None:
+        """Start from the weights of `init_from`, unless a checkpoint of this run is being resumed."""
+        if self.init_from and self.stage == 0 and self.trainer.ckpt_path is None:
+            self.start_from(read_weights(Path(self.init_from)))
 
     @final
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

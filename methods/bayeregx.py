@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
 import albumentations as A  # the library's own convention
@@ -14,22 +13,21 @@ from torch import Tensor, nn
 
 from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction, Sample, Stage
 from methods.components.crops.box_detector import BoxDetector
+from methods.components.crops.crop_finder import CropFinder, CropSource
+from methods.components.crops.crop_layout import crop_layout
 from methods.components.crops.crops import Crops
 from methods.components.images.intensity import grey
+from methods.components.initial_weights import load_part
 from methods.components.losses import attenuated_l2, l2
 from methods.components.networks.cbam import CBAM
 from methods.components.optim import Schedule
-from methods.components.structures.group_classes import group_classes
 
 Head = Literal["mse", "baye"]
-CropSource = Literal["detector", "oracle"]
 Attention = Literal["none", "woo", "eq3"]
 CENTRE_SIGMA = 2.0
 """Of the detector's Gaussians, in pixels of its reduced film at the default film_size."""
 SMALLEST_BOX = 4.0
 """Side of a box that a structure has at least, in pixels of the film at the default film_size."""
-FITTED = ("mean", "spread", "shape", "floor", "detector.size")
-"""What `prepare` fits to a dataset; `init_from` leaves it alone."""
 
 
 class BayeRegX(Method):
@@ -58,7 +56,10 @@ class BayeRegX(Method):
             "The detector's crops and bayeregx-oracle's are cut from a film reduced to film_size, "
             "the paper's from the film.",
             "Outputs are counted from the mean and the spread of the training crops.",
+            "It trains 100 epochs and keeps the best one on the validation crops; the paper trains until convergence.",
             "Where crops must be found, a small centre and size detector does it; the paper's is a pre-trained YOLOv3.",
+            "Lumbar models start from random weights; the paper's start from the cervical model, which "
+            "bayeregx-from-cervical does once there is a run of it.",
         ),
     )
     variants: ClassVar = {
@@ -68,20 +69,18 @@ class BayeRegX(Method):
         "bayeregx-eq3": {"attention": "eq3"},
         "bayeregx-eq14": {"log_weight": 0.5},
         "bayeregx-oracle": {"crops": "oracle"},
+        "bayeregx-from-cervical": {"init_from": "cervical_crops"},
     }
+    version: ClassVar = 2
     smoke: ClassVar = {"width": 4, "dense": 16, "crop_size": (64, 128), "film_size": (64, 64), "detector_width": 4}
     mean: Tensor
     spread: Tensor
-    shape: Tensor
-    floor: Tensor
     head: Head
     log_weight: float
     crops: CropSource
     crop_size: tuple[int, int]
-    margin: float
     film_size: tuple[int, int]
     detector_epochs: int
-    init_from: str
 
     def __init__(
         self,
@@ -111,20 +110,20 @@ class BayeRegX(Method):
         self.regressor = KeypointRegressor(
             self.layout.slots, crop_size, width, dense, dropout, attention, head == "baye"
         )
+        sigma, smallest = (self.pixels(length, "film_size") for length in (CENTRE_SIGMA, SMALLEST_BOX))
         finds = bool(schema.groups) and crops == "detector"
-        self.detector = (
-            BoxDetector(count, detector_width, sigma=self.pixels(CENTRE_SIGMA, "film_size")) if finds else None
+        detector = BoxDetector(count, detector_width, sigma) if finds else None
+        self.finder = CropFinder(
+            self.layout, landmarks, grouped=bool(schema.groups), margin=margin, smallest=smallest, detector=detector
         )
         self.register_buffer("mean", torch.full((landmarks, 2), 0.5))
         self.register_buffer("spread", torch.full((landmarks, 2), -4.0))
-        self.register_buffer("shape", torch.zeros(landmarks, 2))
-        self.register_buffer("floor", torch.ones(2))
 
     @property
     def stages(self) -> Sequence[Stage]:
         """The detector, where there is one, then the regressor."""
         last = Stage("regressor", self.epochs)
-        return (last,) if self.detector is None else (Stage("detector", self.detector_epochs), last)
+        return (last,) if self.finder.detector is None else (Stage("detector", self.detector_epochs), last)
 
     @property
     def input_spec(self) -> InputSpec:
@@ -138,57 +137,30 @@ class BayeRegX(Method):
         return InputSpec(self.crop_size, augment=(*mirror, A.CLAHE(p=0.5), padding))
 
     def prepare(self, train: Sequence[Sample]) -> None:
-        """Fit where the training crops have their points and how large structures are; load `init_from`.
-
-        Raises:
-            ValueError: `init_from` names no checkpoint of this method.
-        """
+        """Fit where the training crops have their points, and how large structures are."""
         points = torch.stack([sample.points for sample in train])
-        self.shape.copy_(points.nanmean(dim=0).nan_to_num())
-        boxes = self._true_boxes(points, plain=True)
-        self.floor.copy_((boxes.size.mean(dim=(0, 1)) / 2).clamp(min=self.pixels(SMALLEST_BOX, "film_size")))
-        boxes = self._true_boxes(points)
-        if self.detector is not None:
-            self.detector.fit(boxes)
-        film = torch.stack([sample.image for sample in train[:1]]).expand(len(train), -1, -1, -1)
-        fractions = self._fractions(self._crop_boxes(boxes, film), points)
+        self.finder.fit(points)
+        film = train[0].image.expand(len(train), -1, -1, -1)
+        fractions = self._fractions(self.finder.true(points, film), points)
         centre = fractions.nanmean(dim=0).nan_to_num(0.5)
         squared = ((fractions - centre) ** 2).nanmean(dim=0).nan_to_num(0.01)
         self.mean.copy_(centre)
         self.spread.copy_(squared.clamp(min=1e-4).log())
-        if self.init_from:
-            load_weights(self, Path(self.init_from))
 
-    def _true_boxes(self, points: Float[Tensor, "batch landmark 2"], plain: bool = False) -> Crops:
-        """Return the boxes of the structures' landmarks; the mean shape, shifted, stands for missing ones."""
-        visible = points.isfinite().all(dim=-1, keepdim=True)
-        shift = (points - self.shape).nan_to_num().sum(dim=1, keepdim=True)
-        shift = shift / visible.sum(dim=1, keepdim=True).clamp(min=1)
-        full = torch.where(visible, points, self.shape + shift)
-        members = [full[:, list(structure)] for structure in self.layout.structures]
-        low, high = (torch.stack([f(m) for m in members], dim=1) for f in (_lowest, _highest))
-        boxes = Crops.between(low, high)
-        return boxes if plain else boxes._replace(size=boxes.size.maximum(self.floor))
+    def start_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over the regressor, heads included, of a run with as many points to a crop; its crops may be others."""
+        load_part(self.regressor, "regressor", weights)
 
-    def _crop_boxes(self, structures: Crops, film: Tensor, jitter: bool = False) -> Crops:
-        """Return the boxes to cut out: with margins, in training random ones, or the film where it is the crop."""
-        if not self.schema.groups:
-            return Crops.whole(film)
-        if not jitter:
-            return structures.widen(self.margin, self.margin)
-        before, behind = (self.margin * (0.4 + 1.2 * torch.rand_like(structures.size)) for _ in range(2))
-        return structures.widen(before, behind)
+    def _fractions(self, crops: Crops, points: Float[Tensor, "batch landmark 2"]) -> Tensor:
+        """Return landmarks as fractions of their crops."""
+        return self.finder.of_landmarks(crops).to_crop(points) + 0.5
 
-    def _fractions(self, boxes: Crops, points: Float[Tensor, "batch landmark 2"]) -> Tensor:
-        """Return landmarks as fractions of their structures' boxes."""
-        return boxes.pick(self.layout.structure_of).to_crop(points) + 0.5
-
-    def forward(self, batch: Batch, boxes: Crops) -> Answer:
-        """Return each landmark's mean and log variance, in fractions of its structure's box."""
-        crops = grey(batch.image)
+    def forward(self, batch: Batch, crops: Crops) -> Answer:
+        """Return each landmark's mean and log variance, in fractions of its crop."""
+        images = grey(batch.image)
         if self.schema.groups:
-            crops = boxes.cut(crops, self.crop_size).flatten(0, 1)[:, None]
-        means, variances = self.regressor(crops)
+            images = crops.cut(images, self.crop_size).flatten(0, 1)[:, None]
+        means, variances = self.regressor(images)
         shape = (len(batch.case), len(self.layout.structures), self.layout.slots, 2)
         at = (slice(None), self.layout.structure_of, self.layout.slot_of)
         log_variance = self.spread + variances.view(shape)[at] if self.head == "baye" else None
@@ -196,26 +168,18 @@ class BayeRegX(Method):
 
     def loss(self, batch: Batch) -> Tensor:
         """MSE of the fractions, or Eq. 16; in the detector's stage its own loss."""
-        structures = self._true_boxes(batch.points)
-        if self.detector is not None and self.stages[self.stage].name == "detector":
-            known = torch.stack([batch.visible[:, list(s)].all(dim=1) for s in self.layout.structures], dim=1)
-            return self.detector.loss(batch.image, structures, known)
-        boxes = self._crop_boxes(structures, batch.image, jitter=True)
-        answer, truth = self(batch, boxes), self._fractions(boxes, batch.points)
+        if self.stages[self.stage].name == "detector":
+            return self.finder.loss(batch)
+        crops = self.finder.true(batch.points, batch.image, jitter=True)
+        answer, truth = self(batch, crops), self._fractions(crops, batch.points)
         if answer.log_variance is None:
             return l2(answer.mean, truth, batch.visible)
         return attenuated_l2(answer.mean, answer.log_variance, truth, batch.visible, self.log_weight)
 
     def predict(self, batch: Batch) -> Prediction:
         """Find the crops, regress, and map fractions to network pixels; a variance grows with its crop's side."""
-        if not self.schema.groups:
-            structures = Crops.whole(batch.image)
-        elif self.detector is not None:
-            structures = self.detector.predict(batch.image)
-        else:
-            structures = self._true_boxes(batch.points)
-        boxes = self._crop_boxes(structures, batch.image)
-        answer, of = self(batch, boxes), boxes.pick(self.layout.structure_of)
+        crops = self.finder.find(batch)
+        answer, of = self(batch, crops), self.finder.of_landmarks(crops)
         points = of.to_film(answer.mean - 0.5)
         if answer.log_variance is None:
             return Prediction(points)
@@ -227,42 +191,6 @@ class Answer(NamedTuple):
 
     mean: Float[Tensor, "batch landmark 2"]
     log_variance: Float[Tensor, "batch landmark 2"] | None
-
-
-class CropLayout(NamedTuple):
-    """Which landmarks are read from one crop, and which output of the network each of them is.
-
-    Attributes:
-        structures: Landmark positions of each crop.
-        structure_of: The crop of each landmark.
-        slot_of: The output of each landmark.
-        slots: How many outputs there are.
-    """
-
-    structures: tuple[tuple[int, ...], ...]
-    structure_of: list[int]
-    slot_of: list[int]
-    slots: int
-
-
-def crop_layout(schema: LandmarkSchema) -> CropLayout:
-    """Give every group a crop and every size of groups its own outputs; without groups there is one crop of all.
-
-    Example:
-        >>> crop_layout(LandmarkSchema(("a1", "a2", "b1", "b2", "tip"), {"a": ("a1", "a2"), "b": ("b1", "b2")}))
-        CropLayout(structures=((0, 1), (2, 3), (4,)), structure_of=[0, 0, 1, 1, 2], slot_of=[0, 1, 0, 1, 2], slots=3)
-    """
-    found = group_classes(schema) if schema.groups else ((tuple(range(len(schema))),),)
-    places: dict[int, tuple[int, int]] = {}
-    structures: list[tuple[int, ...]] = []
-    first = 0
-    for kind in found:
-        for members in kind:
-            places |= {landmark: (len(structures), first + slot) for slot, landmark in enumerate(members)}
-            structures.append(members)
-        first += len(kind[0])
-    crop_of, slot_of = zip(*(places[landmark] for landmark in range(len(schema))), strict=True)
-    return CropLayout(tuple(structures), list(crop_of), list(slot_of), first)
 
 
 class KeypointRegressor(nn.Module):
@@ -323,30 +251,3 @@ def _block(before: int, after: int, kernel: int, stride: int, pool: bool, attent
         layers.append(CBAM(after, separate=attention == "eq3"))
     layers += [nn.MaxPool2d(3, 2)] * pool
     return nn.Sequential(*layers)
-
-
-def load_weights(method: BayeRegX, path: Path) -> None:
-    """Take over every weight of a run's checkpoint that has the same name and size here: all but heads of other sizes.
-
-    Raises:
-        ValueError: The file is absent, is no checkpoint, or shares no weight of the regressor.
-    """
-    if not path.is_file():
-        raise ValueError(f"init_from names {path}, which is no file; give the checkpoint of a finished run.")
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except Exception as error:  # damaged bytes lead to errors of any kind
-        raise ValueError(f"init_from names {path}, which is no checkpoint; give that of a finished run.") from error
-    own = {name: value for name, value in method.state_dict().items() if name not in FITTED}
-    shared = {name: value for name, value in stored.items() if name in own and value.shape == own[name].shape}
-    if not any(name.startswith("regressor.features") for name in shared):
-        raise ValueError(f"init_from names {path}, which holds no weights of this regressor; give a BayeRegX run's.")
-    method.load_state_dict(shared, strict=False)
-
-
-def _lowest(points: Float[Tensor, "batch member 2"]) -> Float[Tensor, "batch 2"]:
-    return points.amin(dim=1)
-
-
-def _highest(points: Float[Tensor, "batch member 2"]) -> Float[Tensor, "batch 2"]:
-    return points.amax(dim=1)

@@ -11,8 +11,7 @@ import pandas as pd
 from benchmark.packs import pack as packs
 from benchmark.predictions import ANSWER, LABELS, PREDICTIONS, VALIDATION, read_table
 from benchmark.scoring.score import score_run
-from benchmark.store import CARDS, HISTORY, RUN, RunRecord
-from benchmark.training.run_cell import CHECKPOINTS
+from benchmark.store import CARDS, CHECKPOINTS, HISTORY, RUN, RunRecord
 from datamodules import DatasetRegistry
 from datamodules.components.badges import PRIVATE
 

@@ -22,10 +22,9 @@ import methods
 from benchmark.cell import Context
 from benchmark.lookup import choose
 from benchmark.predictions import KEY, POINT, PREDICTIONS, read_cases, read_table
-from benchmark.store import RunRecord
+from benchmark.store import CHECKPOINTS, RunRecord
 from benchmark.training import measure
 from benchmark.training.callbacks import Collector
-from benchmark.training.run_cell import CHECKPOINTS
 from benchmark.training.trainer import make_trainer, quiet
 from datamodules.base import LandmarkDataModule
 from datamodules.components.images.corruptions import CORRUPTIONS, SEVERITIES, VERSION, corruption

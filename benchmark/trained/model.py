@@ -9,9 +9,8 @@ from typing import NamedTuple
 import torch
 
 from benchmark.lookup import discover_methods
-from benchmark.store import CARDS, RUN, RunRecord
+from benchmark.store import CARDS, CHECKPOINTS, RUN, RunRecord
 from benchmark.training.model_file import ModelFacts, read_model
-from benchmark.training.run_cell import CHECKPOINTS
 from datamodules import DatasetRegistry
 from datamodules.components.schema import LandmarkSchema
 from methods.base import Method

@@ -16,9 +16,10 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 
 import methods
 from benchmark.cell import Cell, Context, Job
+from benchmark.initial_weights import INIT_FROM, weights_file
 from benchmark.predictions import VALIDATION
 from benchmark.scoring.score import score_run
-from benchmark.store import HISTORY, RunRecord, RunStore, utc_now
+from benchmark.store import CHECKPOINTS, HISTORY, RunRecord, RunStore, utc_now
 from benchmark.training import measure
 from benchmark.training.callbacks import Collector, EpochSeed, History, checkpoints
 from benchmark.training.model_file import ModelFacts, write_model
@@ -30,7 +31,6 @@ from datamodules.components.badges import ORACLE_CROP, PHANTOM
 from datamodules.components.samples import collate
 from methods.base import MONITOR, Method, Stage
 
-CHECKPOINTS = "checkpoints"
 MACHINES_FAULT = (OSError, MemoryError, torch.OutOfMemoryError)
 """Errors after which a fit goes on where it was."""
 BEST = f"lowest {MONITOR} of the last stage's epochs"
@@ -120,6 +120,8 @@ class Run:
         self.cell, self.budget = record.cell, record.cell.budget
         self.checkpoints = folder / CHECKPOINTS
         self.method = method_class(data.schema, **dict(self.cell.hparams))
+        if self.method.init_from:
+            self.method.init_from = str(weights_file(folder.parents[4], self.method.init_from))
         data.configure(self.method.input_spec, self.method.batch_size, self.budget.workers, self.budget.train_cases)
         self.stages = [Stage(s.name, self.budget.epochs or s.epochs) for s in self.method.stages]
         epochs = sum(stage.epochs for stage in self.stages)
@@ -222,7 +224,7 @@ class Run:
                 *((PHANTOM,) if self.data.is_phantom else ()),
                 *((ORACLE_CROP,) if spec.is_oracle else ()),
             ),
-            "weights": self.method.weights,
+            "weights": dict(self.cell.hparams).get(INIT_FROM) or self.method.weights,
         }
 
     def _measure(self, trainer: Trainer) -> dict[str, Any]:

@@ -9,12 +9,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from lightning import Trainer
+from torch.utils.data import DataLoader
 
+from benchmark.training.trainer import make_trainer, quiet
 from datamodules.base import LandmarkSchema
 from datamodules.components.samples import collate
 from datamodules.families.vertebra_crop import CROP_SCHEMA
-from methods.bayeregx import BayeRegX, crop_layout
+from methods.bayeregx import BayeRegX
+from methods.components.crops.crop_layout import crop_layout
 from methods.components.crops.crops import Crops
+from methods.components.initial_weights import read_weights
 from methods.components.losses import attenuated_l2
 from methods.components.networks.cbam import CBAM
 
@@ -28,11 +33,6 @@ def prepared(schema: LandmarkSchema, variant: str = "bayeregx", seed: int = 0, *
     method = BayeRegX(schema, **{**BayeRegX.variants[variant], **BayeRegX.smoke, **hparams})
     method.prepare(make_samples(method))
     return method.eval()
-
-
-def save(method: BayeRegX, path: Path) -> str:
-    torch.save({"state_dict": method.state_dict()}, path)
-    return str(path)
 
 
 # --- Eq. 16 -----------------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def test_widening_moves_each_edge_by_its_share() -> None:
 def test_a_set_of_crops_is_read_as_one_crop_without_a_detector() -> None:
     method = BayeRegX(CROP_SCHEMA)
     assert crop_layout(CROP_SCHEMA).structures == ((0, 1, 2, 3, 4),)
-    assert method.detector is None
+    assert method.finder.detector is None
     assert (method.input_spec.size, method.input_spec.fit) == ((224, 448), "stretch")
     assert method.regressor.features(torch.zeros(1, 1, 224, 448)).shape == (1, 256 * 6 * 13)  # AlexNet's last maps
 
@@ -168,13 +168,13 @@ def test_oracle_crops_are_named_and_the_default_finds_its_own(schema: LandmarkSc
     assert told.input_spec.oracle_crop is None  # the vertebrae are cut out once, from the whole film
     assert [stage.name for stage in found.stages] == ["detector", "regressor"]
     assert [stage.name for stage in told.stages] == ["regressor"]
-    assert told.detector is None
+    assert told.finder.detector is None
 
 
 def test_untrained_oracle_crops_answer_the_mean_shape_of_a_vertebra(schema: LandmarkSchema) -> None:
     method = prepared(schema, "bayeregx-oracle")
     batch = collate(make_samples(method, missing=0))
-    boxes = method._true_boxes(batch.points).widen(method.margin, method.margin)
+    boxes = method.finder.true(batch.points, batch.image)
     expected = boxes.pick(method.layout.structure_of).to_film(method.mean.expand(len(batch.case), -1, -1) - 0.5)
     torch.testing.assert_close(method.predict(batch).points, expected)
 
@@ -182,7 +182,7 @@ def test_untrained_oracle_crops_answer_the_mean_shape_of_a_vertebra(schema: Land
 def test_a_variance_is_the_fractions_times_the_squared_sides_of_its_crop(schema: LandmarkSchema) -> None:
     method = prepared(schema, "bayeregx-oracle")
     batch = collate(make_samples(method, missing=0))
-    size = method._true_boxes(batch.points).size.repeat_interleave(4, dim=1) * (1 + 2 * method.margin)
+    size = method.finder.boxes(batch.points).size.repeat_interleave(4, dim=1) * (1 + 2 * method.finder.margin)
     covariance = method.predict(batch).covariance
     assert covariance is not None
     torch.testing.assert_close(covariance, torch.diag_embed(method.spread.exp() * size**2))
@@ -190,17 +190,17 @@ def test_a_variance_is_the_fractions_times_the_squared_sides_of_its_crop(schema:
 
 def test_a_missing_corner_takes_its_place_in_the_box_from_the_mean_shape(schema: LandmarkSchema) -> None:
     method = prepared(schema, "bayeregx-oracle")
-    points = method.shape[None] + 3.0
-    boxes = method._true_boxes(points)
+    points = method.finder.shape[None] + 3.0
+    boxes = method.finder.boxes(points)
     hidden = points.clone()
     hidden[0, [0, 5]] = torch.nan
-    torch.testing.assert_close(method._true_boxes(hidden), boxes)
+    torch.testing.assert_close(method.finder.boxes(hidden), boxes)
 
 
 def test_each_stage_trains_its_own_part(schema: LandmarkSchema) -> None:
     method = prepared(schema).train()
     batch = collate(make_samples(method))
-    for stage, (trained, still) in enumerate([("detector", "regressor"), ("regressor", "detector")]):
+    for stage, (trained, still) in enumerate([("finder.detector", "regressor"), ("regressor", "finder.detector")]):
         method.stage = stage
         method.zero_grad()
         method.loss(batch).backward()
@@ -215,47 +215,87 @@ def test_the_detector_learns_where_the_vertebrae_of_a_film_are(schema: LandmarkS
         optimizer.zero_grad()
         method.loss(batch).backward()
         optimizer.step()
-    assert method.detector is not None
-    found, true = method.detector.predict(batch.image), method._true_boxes(batch.points)
+    assert method.finder.detector is not None
+    found, true = method.finder.detector.predict(batch.image), method.finder.boxes(batch.points)
     assert (found.centre - true.centre).norm(dim=-1).mean() < 4
     assert (found.size / true.size).log().abs().mean() < 0.2
+
+
+@pytest.mark.parametrize(("film_size", "sigma"), [((1024, 832), 2.0), ((512, 416), 1.0), ((2048, 1664), 4.0)])
+def test_the_detectors_gaussians_follow_the_size_of_the_film(
+    schema: LandmarkSchema, film_size: tuple[int, int], sigma: float
+) -> None:
+    method = BayeRegX(schema, **{**BayeRegX.smoke, "film_size": film_size})
+    assert method.finder.detector is not None
+    assert method.finder.detector.sigma == sigma
+    assert method.finder.smallest == 2 * sigma
 
 
 # --- starting from another run ----------------------------------------------------------------------------------------
 
 
-def test_a_run_starts_from_another_of_the_same_points(tmp_path: Path) -> None:
-    cervical = prepared(CROP_SCHEMA, seed=1)
+def started_from(source: BayeRegX, **hparams: object) -> BayeRegX:
+    method = prepared(CROP_SCHEMA, seed=2, **hparams)
+    method.start_from(source.state_dict())
+    return method
+
+
+def test_a_run_starts_from_the_regressor_of_another_and_keeps_what_its_own_crops_say() -> None:
+    cervical, fresh = prepared(CROP_SCHEMA, seed=1), prepared(CROP_SCHEMA, seed=2)
     torch.nn.init.normal_(cervical.regressor.heads[0].weight)
-    lumbar = prepared(CROP_SCHEMA, seed=2, init_from=save(cervical, tmp_path / "best.ckpt"))
+    cervical.mean.fill_(0.3)
+    lumbar = started_from(cervical)
     for name, value in cervical.regressor.state_dict().items():
         assert torch.equal(lumbar.regressor.state_dict()[name], value), name
+    assert torch.equal(lumbar.mean, fresh.mean)
 
 
-def test_a_run_starts_from_another_of_other_points_but_for_the_heads(schema: LandmarkSchema, tmp_path: Path) -> None:
-    other = prepared(schema, "bayeregx-oracle", seed=1)
-    fresh = prepared(CROP_SCHEMA, seed=2)
-    started = prepared(CROP_SCHEMA, seed=2, init_from=save(other, tmp_path / "best.ckpt"))
-    for name, value in started.regressor.state_dict().items():
-        source = fresh if name.startswith("heads") else other
-        assert torch.equal(value, source.regressor.state_dict()[name]), name
-    assert torch.equal(started.mean, fresh.mean)  # fitted to its own crops
+@pytest.mark.parametrize(
+    ("hparams", "reason"),
+    [
+        ({"width": 8}, r"regressor\.dense\.1\.weight is \(16, 48\) where this run's is \(16, 96\)"),
+        ({"dense": 8}, r"regressor\.dense\.1\.bias is \(16,\) where this run's is \(8,\)"),
+        ({"attention": "none"}, r"regressor\.features.* where this run's is absent"),
+        ({"head": "mse"}, r"regressor\.heads\.1\.bias is \(10,\) where this run's is absent"),
+    ],
+)
+def test_another_network_cannot_be_started_from(hparams: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        started_from(prepared(CROP_SCHEMA), **hparams)
 
 
-def test_what_cannot_be_started_from_is_named_in_one_sentence(schema: LandmarkSchema, tmp_path: Path) -> None:
+def test_a_run_of_other_landmarks_or_of_another_method_cannot_be_started_from(schema: LandmarkSchema) -> None:
+    with pytest.raises(ValueError, match=r"regressor\.heads.*as many landmarks to a crop"):
+        started_from(prepared(schema, "bayeregx-oracle"))
+    with pytest.raises(ValueError, match="without a regressor; give a run of the same method"):
+        prepared(CROP_SCHEMA).start_from({"network.weight": torch.zeros(3)})
+
+
+def test_what_is_no_checkpoint_is_named_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "text.ckpt").write_text("no checkpoint")
-    torch.save({"state_dict": {"network.weight": torch.zeros(3)}}, tmp_path / "other.ckpt")
-    reasons = {"absent.ckpt": "no file", "text.ckpt": "no checkpoint", "other.ckpt": "no weights of this regressor"}
-    for name, reason in reasons.items():
-        with pytest.raises(ValueError, match=rf"init_from names .*{name}.*{reason}"):
-            prepared(CROP_SCHEMA, init_from=str(tmp_path / name))
+    for name, reason in {"absent.ckpt": "no file", "text.ckpt": "no checkpoint"}.items():
+        with pytest.raises(ValueError, match=rf"init_from names .*{name}, which is {reason}"):
+            read_weights(tmp_path / name)
 
 
-def test_a_checkpoint_of_a_started_run_loads_without_the_file_it_started_from(tmp_path: Path) -> None:
-    path = tmp_path / "gone.ckpt"
-    started = prepared(CROP_SCHEMA, init_from=save(prepared(CROP_SCHEMA, seed=1), path))
-    path.unlink()
-    again = BayeRegX(CROP_SCHEMA, **{**BayeRegX.smoke, "init_from": str(path)})
-    again.load_state_dict(started.state_dict())
-    batch = collate(make_samples(again))
-    assert torch.equal(again.eval().predict(batch).points, started.predict(batch).points)
+def test_the_first_fit_starts_from_the_weights_and_a_resumed_one_from_its_own_checkpoint(tmp_path: Path) -> None:
+    source = prepared(CROP_SCHEMA, seed=1)
+    torch.save({"state_dict": source.state_dict()}, tmp_path / "source.ckpt")
+    lumbar = prepared(CROP_SCHEMA, seed=2, init_from=str(tmp_path / "source.ckpt"), lr=0.0, schedule="constant")
+    fresh = {name: value.clone() for name, value in lumbar.regressor.named_parameters()}
+    films = DataLoader(make_samples(lumbar), batch_size=4, collate_fn=collate)
+
+    def fit(epochs: int, ckpt_path: Path | None = None) -> Trainer:
+        trainer = make_trainer(tmp_path, "32-true", [], max_epochs=epochs)
+        with quiet():
+            trainer.fit(lumbar, films, films, ckpt_path=ckpt_path, weights_only=True)
+        return trainer
+
+    trainer = fit(1)
+    for name, value in source.regressor.named_parameters():  # no step moves a weight, since the learning rate is 0
+        assert torch.equal(lumbar.regressor.get_parameter(name), value), name
+    lumbar.load_state_dict({f"regressor.{name}": value for name, value in fresh.items()}, strict=False)
+    trainer.save_checkpoint(tmp_path / "own.ckpt")
+    fit(2, tmp_path / "own.ckpt")
+    for name, value in fresh.items():
+        assert torch.equal(lumbar.regressor.get_parameter(name), value), name
