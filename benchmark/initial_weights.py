@@ -20,6 +20,7 @@ from torch import Tensor
 
 from benchmark.cell import Cell
 from benchmark.store import CHECKPOINTS, RUN, RunRecord, RunStore, write_atomically
+from methods.base import Method
 from methods.components.initial_weights import read_weights
 
 INIT_FROM: Final = "init_from"
@@ -40,6 +41,11 @@ def with_initial_weights(cells: Sequence[Cell], root: Path) -> list[Cell]:
         ValueError: A cell's `init_from` names no checkpoint, no finished run, or several runs.
     """
     return [_with_content(cell, root) if dict(cell.hparams).get(INIT_FROM) else cell for cell in cells]
+
+
+def initial_weights(cell: Cell, method: Method) -> str:
+    """Return what a cell's method starts from, as its record names it: another run's weights, or its `weights`."""
+    return str(dict(cell.hparams).get(INIT_FROM) or method.weights)
 
 
 def weights_file(root: Path, name: str) -> Path:

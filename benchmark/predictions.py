@@ -11,6 +11,7 @@ A file of predictions is a parquet table with one row per test set, case and lan
 | `height`, `width` | int64 | of the film |
 | `cov_xx`, `cov_xy`, `cov_yy` | float64 | the point's covariance in square pixels; NaN where none is predicted |
 | `centre_x`, `centre_y` | float64 | the centre of its structure that an earlier stage found; NaN where there is none |
+| `crop_side_x`, `crop_side_y` | float64 | sides of the crop that the point was read from; NaN where there is none |
 
 Published files have the key and the points alone, in single precision. The metadata name the cell and, where patients
 are known, the first film of each case's patient.
@@ -47,7 +48,8 @@ SPACING: Final = ("spacing_x", "spacing_y")
 SIZE: Final = ("height", "width")
 COVARIANCE: Final = ("cov_xx", "cov_xy", "cov_yy")
 CENTRE: Final = ("centre_x", "centre_y")
-ANSWER: Final = (*POINT, *COVARIANCE, *CENTRE)
+CROP: Final = ("crop_side_x", "crop_side_y")
+ANSWER: Final = (*POINT, *COVARIANCE, *CENTRE, *CROP)
 """What the method predicts."""
 LABELS: Final = (*TRUTH, VISIBLE, *SPACING, *SIZE)
 """What the dataset says."""
@@ -55,7 +57,7 @@ PUBLISHED: Final = (*KEY, *POINT)
 PATIENTS: Final = "patients"
 """The entry of the metadata with the first film of each case's patient, as JSON."""
 
-_NUMBERS: Final = (*POINT, *TRUTH, *SPACING, *SIZE, *COVARIANCE, *CENTRE)
+_NUMBERS: Final = (*POINT, *TRUTH, *SPACING, *SIZE, *COVARIANCE, *CENTRE, *CROP)
 
 
 class Predictions(NamedTuple):
@@ -72,6 +74,7 @@ class Predictions(NamedTuple):
         covariance: In square pixels; NaN where unknown.
         centres: (x, y) of each landmark's structure, as an earlier stage of the method found it; NaN where there is
             none.
+        crops: (width, height) in pixels of the crop that each landmark was read from; NaN where there is none.
     """
 
     cases: tuple[str, ...]
@@ -83,6 +86,7 @@ class Predictions(NamedTuple):
     size: Float[np.ndarray, "case 2"]
     covariance: Float[np.ndarray, "case landmark 2 2"]
     centres: Float[np.ndarray, "case landmark 2"]
+    crops: Float[np.ndarray, "case landmark 2"]
 
     def errors(self, unit: str) -> Float[np.ndarray, "case landmark"]:
         """Return radial errors in `mm` or `px`; NaN where the truth is missing."""
@@ -90,9 +94,14 @@ class Predictions(NamedTuple):
         return np.asarray(np.sqrt(np.square((self.points - self.truth) * scale).sum(-1)))
 
     def sigma(self, unit: str) -> Float[np.ndarray, "case landmark"]:
-        """Return sigma_p = sqrt(var_x + var_y) in `mm` or `px`; NaN where there is no covariance."""
-        scale = np.square(self.spacing)[:, None] if unit == "mm" else 1.0
-        return np.asarray(np.sqrt((np.diagonal(self.covariance, axis1=-2, axis2=-1) * scale).sum(-1)))
+        """Return sigma_p = sqrt(var_x + var_y) (Upadhyay et al., Eq. 17); NaN where there is no covariance.
+
+        Args:
+            unit: `mm`, `px`, or `crop` for fractions of the sides of each landmark's crop, NaN where there is none.
+        """
+        pixels = np.ones(2)
+        scale = {"mm": self.spacing[:, None], "crop": 1 / self.crops}.get(unit, pixels)
+        return np.asarray(np.sqrt((np.diagonal(self.covariance, axis1=-2, axis2=-1) * np.square(scale)).sum(-1)))
 
 
 def case_rows(
@@ -102,6 +111,7 @@ def case_rows(
     points: Float[np.ndarray, "landmark 2"],
     covariance: Float[np.ndarray, "landmark 2 2"] | None = None,
     centres: Float[np.ndarray, "landmark 2"] | None = None,
+    crops: Float[np.ndarray, "landmark 2"] | None = None,
 ) -> pd.DataFrame:
     """Return one case's rows: the prediction beside the label.
 
@@ -112,14 +122,16 @@ def case_rows(
         points: The prediction, in original pixels.
         covariance: Of each point; unknown if None.
         centres: Of each point's structure; unknown if None.
+        crops: (width, height) of the crop that each point was read from; unknown if None.
     """
     spread = np.full((*points.shape, 2), np.nan) if covariance is None else covariance
-    around = np.full(points.shape, np.nan) if centres is None else centres
+    around, sides = (np.full(points.shape, np.nan) if pair is None else pair for pair in (centres, crops))
     values = (test_set, case.name, list(landmarks))
     labels = (*case.points.T.astype(np.float64), case.visible, *map(float, case.spacing), *case.size)
     entries = (spread[:, 0, 0], spread[:, 0, 1], spread[:, 1, 1])
-    columns = (*KEY, *POINT, *LABELS, *COVARIANCE, *CENTRE)
-    return pd.DataFrame(dict(zip(columns, (*values, *points.T, *labels, *entries, *around.T), strict=True)))
+    columns = (*KEY, *POINT, *LABELS, *COVARIANCE, *CENTRE, *CROP)
+    found = (*values, *points.T, *labels, *entries, *around.T, *sides.T)
+    return pd.DataFrame(dict(zip(columns, found, strict=True)))
 
 
 def write_predictions(
@@ -248,7 +260,8 @@ def _test_set(
         raise ValueError(f"{path}: {what}; delete the run and repeat it.")
     grid, shown = np.empty((*counts.shape, numbers.shape[1])), np.empty(counts.shape, dtype=bool)
     grid[cases.codes, columns], shown[cases.codes, columns] = numbers, visible
-    points, truth, spacing, size, entries, centres = np.split(grid, [2, 4, 6, 8, 11], axis=-1)
+    points, truth, spacing, size, entries, centres, crops = np.split(grid, [2, 4, 6, 8, 11, 13], axis=-1)
     covariance = entries[..., [0, 1, 1, 2]].reshape(*counts.shape, 2, 2)
     truth = np.where(shown[..., None], truth, np.nan)
-    return Predictions(cases.texts, landmarks, points, truth, shown, spacing[:, 0], size[:, 0], covariance, centres)
+    facts = (spacing[:, 0], size[:, 0])
+    return Predictions(cases.texts, landmarks, points, truth, shown, *facts, covariance, centres, crops)

@@ -83,20 +83,24 @@ class Prediction(NamedTuple):
         covariance: Of each point, in square pixels of the same space; None where the method has none.
         centres: Of the structure of each landmark, as an earlier stage found it to look for the landmark there, (x, y)
             in the same space; None where the method has no such stage.
+        crops: (width, height) of the upright crop that each landmark was read from, in pixels of the same space; None
+            where the method reads the film as a whole.
     """
 
     points: Float[Tensor, "batch landmark 2"]
     covariance: Float[Tensor, "batch landmark 2 2"] | None = None
     centres: Float[Tensor, "batch landmark 2"] | None = None
+    crops: Float[Tensor, "batch landmark 2"] | None = None
 
     def transform(self, affine: Float[Tensor, "batch 2 3"]) -> Prediction:
-        """Map points and centres by x -> A x + b and covariances by C -> A C A^T."""
+        """Map points and centres by x -> A x + b, covariances by C -> A C A^T and crops to the boxes round them."""
         affine = affine.double()
         linear = affine[:, None, :, :2]
         return Prediction(
             apply_affine(affine, self.points.double()),
             None if self.covariance is None else linear @ self.covariance.double() @ linear.mT,
             None if self.centres is None else apply_affine(affine, self.centres.double()),
+            None if self.crops is None else (linear.abs() @ self.crops.double()[..., None])[..., 0],
         )
 
 

@@ -38,8 +38,8 @@ class BayeRegX(Method):
     Crops come from a detector that is trained before the regressor, or, with `crops="oracle"`, from the true landmarks
     of whole films, at test time too: then `predict` reads `batch.points`, and the badge is "oracle crop".
 
-    Points and standard deviations are fractions of a crop's sides; `leaderboards.site.uncertainty_classes` sorts
-    them into the paper's certain, moderately and highly uncertain points.
+    Points and standard deviations are fractions of a crop's sides. Predictions hold the sides, so that
+    `leaderboards.site.uncertainty_classes` can sort points into the paper's certain, moderately and highly uncertain.
     """
 
     paper = Paper(
@@ -182,8 +182,8 @@ class BayeRegX(Method):
         answer, of = self(batch, crops), self.finder.of_landmarks(crops)
         points = of.to_film(answer.mean - 0.5)
         if answer.log_variance is None:
-            return Prediction(points)
-        return Prediction(points, torch.diag_embed(answer.log_variance.exp() * of.size**2))
+            return Prediction(points, crops=of.size)
+        return Prediction(points, torch.diag_embed(answer.log_variance.exp() * of.size**2), crops=of.size)
 
 
 class Answer(NamedTuple):

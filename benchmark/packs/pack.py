@@ -139,13 +139,14 @@ def write_table(frame: pd.DataFrame, values: tuple[str, ...]) -> bytes:
     return table.to_csv(index=False, lineterminator="\n").encode()
 
 
-def read_table(pack: str, content: bytes, values: tuple[str, ...]) -> pd.DataFrame:
+def read_table(pack: str, content: bytes, values: tuple[str, ...], optional: tuple[str, ...] = ()) -> pd.DataFrame:
     """Read what `write_table` wrote, number for number.
 
     Args:
         pack: What to call the file in errors.
         content: Its bytes.
         values: The columns after the key.
+        optional: Those of them that an older pack may lack; they are unknown there.
 
     Returns:
         The values by test set, case and landmark, sorted.
@@ -160,14 +161,14 @@ def read_table(pack: str, content: bytes, values: tuple[str, ...]) -> pd.DataFra
             table[column] = np.where(numbers == "", "nan", numbers).astype(np.float64)  # exact, by Python's float
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{pack} is no table of points ({_first_line(error)}).") from error
-    expected = [*KEY, *values]
+    expected = [name for name in (*KEY, *values) if name in table.columns or name not in optional]
     if list(table.columns) != expected:
         raise ValueError(f"{pack} should have the columns {', '.join(expected)}, not {', '.join(table.columns)}.")
     twice = table[table.duplicated(list(KEY))]
     if len(twice):
         test_set, case, landmark = twice.iloc[0][list(KEY)]
         raise ValueError(f"{pack} has {landmark} of case {case} of {test_set} twice; every point is answered once.")
-    return table.set_index(list(KEY)).sort_index()
+    return table.set_index(list(KEY)).sort_index().reindex(columns=list(values))
 
 
 @cache

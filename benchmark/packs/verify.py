@@ -21,11 +21,12 @@ import torch
 
 import methods
 from benchmark import dataset_folders as data
+from benchmark.initial_weights import initial_weights
 from benchmark.lookup import Variant, changed_hparams, choose
 from benchmark.packs import pack as packs
 from benchmark.packs.pack import Pack
 from benchmark.packs.submit import DIRTY, nested_scores
-from benchmark.predictions import ANSWER, KEY, LABELS, PREDICTIONS, VALIDATION, case_rows, read_table
+from benchmark.predictions import ANSWER, CENTRE, CROP, KEY, LABELS, PREDICTIONS, VALIDATION, case_rows, read_table
 from benchmark.scoring.score import score_run
 from benchmark.store import CARDS, RunStore
 from datamodules import DatasetRegistry
@@ -199,7 +200,7 @@ def _by_key(table: pd.DataFrame) -> pd.DataFrame:
 
 def _matched(pack: Pack, name: str, truth: Truth) -> pd.DataFrame:
     """Put the labels beside a pack's points, which must be of the protocol's cases and landmarks, no more, no fewer."""
-    points = packs.read_table(name, pack.files[name], ANSWER)
+    points = packs.read_table(name, pack.files[name], ANSWER, optional=(*CENTRE, *CROP))
     if name not in truth.tables:
         raise ValueError(f"{truth.source} has no labels of the cases that validate; give --data-root instead.")
     labels = truth.tables[name]
@@ -236,7 +237,7 @@ def _check_facts(pack: Pack, dataset: type[LandmarkDataModule], method: type[Met
     cases = tested["test_set"].value_counts().to_dict()
     _expect("test sets", dict(sorted(cases.items())), dict(sorted(record.test_sets.items())))
     built = _built(pack, dataset, method)
-    spec, weights = built.input_spec, dict(cell.hparams).get("weights", "none")
+    spec, weights = built.input_spec, initial_weights(cell, built)
     _expect("parameters", built.parameter_counts(), record.parameters)
     _expect("input size", tuple(spec.size), record.input_size)
     _expect("pre-trained weights", weights, record.weights)

@@ -16,7 +16,7 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 
 import methods
 from benchmark.cell import Cell, Context, Job
-from benchmark.initial_weights import INIT_FROM, weights_file
+from benchmark.initial_weights import initial_weights, weights_file
 from benchmark.predictions import VALIDATION
 from benchmark.scoring.score import score_run
 from benchmark.store import CHECKPOINTS, HISTORY, RunRecord, RunStore, utc_now
@@ -224,7 +224,7 @@ class Run:
                 *((PHANTOM,) if self.data.is_phantom else ()),
                 *((ORACLE_CROP,) if spec.is_oracle else ()),
             ),
-            "weights": dict(self.cell.hparams).get(INIT_FROM) or self.method.weights,
+            "weights": initial_weights(self.cell, self.method),
         }
 
     def _measure(self, trainer: Trainer) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import pytest
 from benchmark.cell import Cell
 from benchmark.predictions import (
     ANSWER,
+    CENTRE,
+    CROP,
     KEY,
     LABELS,
     PUBLISHED,
@@ -26,6 +28,7 @@ CELL = Cell("skull", "official", "main", "mean_shape", "mean_shape")
 POINTS = np.array([[1.25, 2.5], [3.0, 4.0], [5.0, 6.0]])
 COVARIANCE = np.array([[[4.0, 1.0], [1.0, 9.0]]] * 3)
 CENTRES = np.array([[3.0, 4.0], [3.0, 4.0], [5.0, 6.5]])
+CROPS = np.array([[20.0, 10.0], [20.0, 10.0], [8.0, 6.0]])
 MISSING = np.array([[1.0, 2.0], [np.nan, np.nan], [5.0, 7.0]])
 
 
@@ -35,7 +38,7 @@ def cases() -> list[Case]:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     path, patients = tmp_path / "run" / "predictions.parquet", {"a": "a", "b": "a"}
-    rows = [case_rows("test", case, NAMES, POINTS, COVARIANCE, CENTRES) for case in cases()]
+    rows = [case_rows("test", case, NAMES, POINTS, COVARIANCE, CENTRES, CROPS) for case in cases()]
     write_predictions(path, CELL, rows, {"test": ("a", "b")}, patients, corruption="none")
     assert pq.read_schema(path).names == [*KEY, *ANSWER[:2], *LABELS, *ANSWER[2:]]
     assert pq.read_schema(path).metadata[b"corruption"] == b"none"
@@ -48,9 +51,22 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.visible, np.isfinite(read.truth).all(-1))
     np.testing.assert_array_equal(read.covariance, [COVARIANCE, COVARIANCE])
     np.testing.assert_array_equal(read.centres, [CENTRES, CENTRES])
+    np.testing.assert_array_equal(read.crops, [CROPS, CROPS])
     np.testing.assert_array_equal(read.spacing, [[np.nan, np.nan], [0.1, 0.2]])
     np.testing.assert_array_equal(read.size, [[90, 70], [100, 80]])
     np.testing.assert_allclose(read.sigma("mm")[1], np.sqrt(4 * 0.01 + 9 * 0.04))
+    np.testing.assert_allclose(read.sigma("px"), np.sqrt(13))
+    np.testing.assert_allclose(read.sigma("crop")[0, :2], np.sqrt(4 / 20**2 + 9 / 10**2))  # Eq. 17 in fractions
+    np.testing.assert_allclose(read.sigma("crop")[:, 2], np.sqrt(4 / 8**2 + 9 / 6**2))
+
+
+def test_a_file_without_centres_and_crops_is_read(tmp_path: Path) -> None:
+    rows = pd.concat([case_rows("test", case, NAMES, POINTS, COVARIANCE) for case in cases()])
+    rows.drop(columns=[*CENTRE, *CROP]).to_parquet(tmp_path / "old", index=False)
+    read = read_predictions(tmp_path / "old")["test"]
+    np.testing.assert_array_equal(read.covariance, [COVARIANCE, COVARIANCE])
+    for unknown in (read.centres, read.crops, read.sigma("crop")):
+        assert np.isnan(unknown).all()
 
 
 def test_a_case_without_a_finite_point_for_each_label_is_not_written(tmp_path: Path) -> None:

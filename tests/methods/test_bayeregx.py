@@ -186,6 +186,18 @@ def test_a_variance_is_the_fractions_times_the_squared_sides_of_its_crop(schema:
     covariance = method.predict(batch).covariance
     assert covariance is not None
     torch.testing.assert_close(covariance, torch.diag_embed(method.spread.exp() * size**2))
+    torch.testing.assert_close(method.predict(batch).crops, size)
+
+
+def test_sigma_in_crop_fractions_is_the_networks_own_whatever_the_film(schema: LandmarkSchema) -> None:
+    for method in (prepared(schema, "bayeregx-oracle"), prepared(CROP_SCHEMA)):
+        batch = collate(make_samples(method, missing=0))._replace(to_image=torch.tensor([[[2.5, 0, 7], [0, 3.5, 9]]]))
+        batch = batch._replace(to_image=batch.to_image.expand(len(batch.case), -1, -1))
+        _, stored = method.predict_step(batch, 0)
+        assert stored.covariance is not None
+        assert stored.crops is not None
+        fractions = stored.covariance.diagonal(dim1=-2, dim2=-1) / stored.crops**2
+        torch.testing.assert_close(fractions.float(), method.spread.exp().expand_as(fractions))
 
 
 def test_a_missing_corner_takes_its_place_in_the_box_from_the_mean_shape(schema: LandmarkSchema) -> None:

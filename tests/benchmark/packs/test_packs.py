@@ -21,7 +21,7 @@ from benchmark.lookup import effective_hparams, find_variant
 from benchmark.packs import pack as packs
 from benchmark.packs.submit import nested_scores, pack_run
 from benchmark.packs.verify import verify
-from benchmark.predictions import ANSWER, KEY, LABELS, PREDICTIONS
+from benchmark.predictions import ANSWER, CENTRE, CROP, KEY, LABELS, PREDICTIONS
 from benchmark.scoring.score import score, score_run
 from benchmark.store import HISTORY, RUN, RunRecord, RunStore
 from benchmark.training.run_cell import run_cell
@@ -129,6 +129,18 @@ def test_an_honest_pack_is_verified_from_the_data_and_from_a_trusted_store(
         assert found.scores == nested_scores(score_run(folder_of(store, variant), DatasetRegistry()))
         assert found.claimed == len(found.scores["test"]) > 10
         assert found.cases == {"test": len(pd.read_parquet(folder_of(store) / PREDICTIONS)["case"].unique())}
+
+
+def test_a_pack_from_before_centres_and_crops_were_stored_is_verified(
+    packed: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    def age(files: Files) -> None:
+        for name in (packs.PREDICTIONS, packs.VALIDATION):
+            change_table(files, name, lambda table: table.drop(columns=[*CENTRE, *CROP]))
+
+    assert verify(edited(packed, tmp_path, age), phantoms, plugins=[STEADY]).claimed > 10
+    narrow = edited(packed, tmp_path, lambda f: change_table(f, packs.PREDICTIONS, lambda t: t.drop(columns="cov_xx")))
+    assert "should have the columns" in refusal(narrow, phantoms)
 
 
 def test_labels_in_a_pack_must_be_the_datasets(packed: Path, phantoms: Path, tmp_path: Path) -> None:
