@@ -33,10 +33,30 @@ def normalized_mean_error(
         >>> normalized_mean_error(target + 3.0, target, torch.ones(1, 2, dtype=torch.bool), (0, 1))
         tensor([0.0849])
     """
+    return radial_error(points, target, visible).nanmean(-1) / normalizing_distance(target, visible, normalizer)
+
+
+def normalizing_distance(
+    target: Float[Tensor, "case landmark 2"], visible: Bool[Tensor, "case landmark"], normalizer: tuple[int, int]
+) -> Float[Tensor, " case"]:
+    """Measure the true distance of two landmarks in each case.
+
+    Args:
+        target: True (x, y) in original pixels.
+        visible: False where the truth is missing.
+        normalizer: Indices of the two landmarks.
+
+    Returns:
+        Pixels; NaN where one of them is missing or both are in one place.
+
+    Example:
+        >>> target = torch.tensor([[[0.0, 0.0], [3.0, 4.0]]])
+        >>> normalizing_distance(target, torch.ones(1, 2, dtype=torch.bool), (0, 1))
+        tensor([5.])
+    """
     first, second = normalizer
     distance: Tensor = torch.linalg.vector_norm(target[:, first] - target[:, second], dim=-1)
-    known = visible[:, first] & visible[:, second] & (distance > 0)
-    return (radial_error(points, target, visible).nanmean(-1) / distance).masked_fill(~known, torch.nan)
+    return distance.masked_fill(~(visible[:, first] & visible[:, second] & (distance > 0)), torch.nan)
 
 
 def ced_curve(
@@ -79,7 +99,7 @@ def ced_area(nme: Float[Tensor, "*resample case"], limit: float = AUC_LIMIT) -> 
 
 
 class NormalizedError(LandmarkMetric):
-    """NME, failure rates at .08 and .10, and the area under the CED curve.
+    """NME, failure rates at .08 and .10, the area under the CED curve, and the NME of each vertebra.
 
     Source: Fard et al., Sagittal Cervical Spine Landmark Point Detection, 2022, Sec. IV-C, Tables 5 and 7.
 
@@ -99,10 +119,15 @@ class NormalizedError(LandmarkMetric):
             cases: Predictions and truth in original pixels.
 
         Returns:
-            One column, a fraction; NaN where the normaliser is missing.
+            Fractions, first of all landmarks, then of each vertebra's; NaN where the normaliser or all of these are
+            missing.
         """
         assert self.anatomy.normalizer is not None  # `unsupported` saw to it
-        return normalized_mean_error(cases.points, cases.target, present(cases), self.anatomy.normalizer)[:, None]
+        distance = normalizing_distance(cases.target, present(cases), self.anatomy.normalizer)
+        errors = radial_error(cases.points, cases.target, present(cases))
+        every = range(errors.shape[-1])
+        means = [errors[:, list(members)].nanmean(-1) for members in (every, *self.anatomy.groups.values())]
+        return torch.stack(means, dim=-1) / distance[:, None]
 
     def reduce(self, terms: Float[Tensor, "*resample case term"]) -> dict[str, Float[Tensor, "*resample"]]:
         """Summarise the cases' NME.
@@ -111,17 +136,20 @@ class NormalizedError(LandmarkMetric):
             terms: Rows from `terms`, with any leading batch dimensions.
 
         Returns:
-            `nme`, `fr_08` and `fr_10` in %, `auc` in 0..1.
+            `nme`, `fr_08` and `fr_10` in %, `auc` in 0..1, and `nme_<vertebra>` in %.
         """
-        known = ~terms.isnan()
-        failures = {name: pooled_percentage(terms > limit, known) for name, limit in FAILURE_LIMITS.items()}
-        return {"nme": 100 * pooled_mean(terms), **failures, "auc": ced_area(terms[..., 0])}
+        nme, *parts = torch.split(terms, 1, dim=-1)
+        failures = {name: pooled_percentage(nme > limit, ~nme.isnan()) for name, limit in FAILURE_LIMITS.items()}
+        vertebrae = {f"nme_{name}": 100 * pooled_mean(p) for name, p in zip(self.anatomy.groups, parts, strict=True)}
+        return {"nme": 100 * pooled_mean(nme), **failures, "auc": ced_area(nme[..., 0]), **vertebrae}
 
     def columns(self) -> dict[str, Column]:
-        """Describe NME, failure rates and area.
+        """Describe NME, failure rates, area and the NME of each vertebra.
 
         Returns:
             Column name to its description.
         """
         failures = {name: Column(f"FR {limit:.2f}", "%", False) for name, limit in FAILURE_LIMITS.items()}
-        return {"nme": Column("NME", "%", False), **failures, "auc": Column(f"AUC {AUC_LIMIT:.2f}", "", True)}
+        vertebrae = {f"nme_{name}": Column(f"NME: {name}", "%", False) for name in self.anatomy.groups}
+        area = Column(f"AUC {AUC_LIMIT:.2f}", "", True)
+        return {"nme": Column("NME", "%", False), **failures, "auc": area, **vertebrae}

@@ -241,7 +241,7 @@ def _reported_row(row: Reported, board: Board) -> Row:
         row.method,
         "paper",
         scores={column: Score(value) for column, value in row.values.items() if column != PARAMETERS},
-        paper=f"{row.paper}, Table {row.table}",
+        paper=f"{row.paper}, {row.table if ' ' in row.table else f'Table {row.table}'}",
         url=row.url,
         badges=(*row.badges, *weak),
         notes=tuple(filter(None, (row.note, *gap_notes(row, board)))),

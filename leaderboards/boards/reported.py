@@ -26,7 +26,7 @@ class Reported(NamedTuple):
         values: Column name to the printed number.
         paper: Short citation of the paper that prints it, which is not always the method's own.
         url: Of that paper.
-        table: Its number.
+        table: Its number, or the place in words.
         note: What must be known to compare.
         badges: The same in a word or two: an oracle crop, other test films.
     """

@@ -11,6 +11,7 @@ import pandas as pd
 
 from benchmark.store import HISTORY
 from leaderboards.boards.board import Board, Row
+from leaderboards.boards.case_scores import CaseScores
 from leaderboards.pages.comparisons import is_private
 from leaderboards.pages.leaderboards import BoardPage
 from leaderboards.pages.model import Chart, Page, Paragraph, Section
@@ -22,6 +23,8 @@ from leaderboards.site.robustness import robustness_section
 from leaderboards.site.run_predictions import RunPredictions
 
 MONITOR: Final = "val/radial_error"
+FILM_CURVE: Final = "nme"
+"""The score of single films whose distribution a paper draws (Fard et al. 2022, Fig. 8)."""
 SHOWN_GALLERIES: Final = 3
 """How many rows' films the page of a dataset shows; others stand on the methods' pages."""
 GALLERIES: Final = 12
@@ -131,6 +134,7 @@ def _chart_section(
     histories = [(place, item.row, _history(item.row)) for place, item in enumerate(series)]
     charts: list[Chart | None] = [
         curves.error_curves(key, series, unit),
+        _film_curves(key, board, series),
         figures.group_errors(key, series, unit, groups),
         curves.calibration_curves(key, series),
         curves.learning_curves(key, [(place, row, values) for place, row, values in histories if values]),
@@ -139,6 +143,16 @@ def _chart_section(
     which = f"The {len(series)} best of {len(board.ranked)} rows" if len(series) < len(board.ranked) else "All rows"
     text = Paragraph((f"{which}; the names below a chart switch its lines.",))
     return [Section("Errors in detail", (text, ChartGrid(tuple(filter(None, charts)))), id=f"{key}-charts")]
+
+
+def _film_curves(key: str, board: Board, series: Sequence[Series]) -> Chart | None:
+    """Return the distribution of `FILM_CURVE` over films; None on boards that do not have it."""
+    column = next((column for column in board.columns if column.name == FILM_CURVE), None)
+    if column is None:
+        return None
+    stored = CaseScores()
+    found = [stored.of_row(item.row, board.test_set, column.name).values() for item in series]
+    return curves.film_curves(key, series, [[score.value for score in scores] for scores in found], column)
 
 
 def _history(row: Row) -> list[float]:

@@ -1,4 +1,4 @@
-"""Curves: cumulative errors, calibration and learning."""
+"""Curves: cumulative errors of landmarks and of films, calibration and learning."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Float
 
-from leaderboards.boards.board import Row
+from leaderboards.boards.board import Row, ScoreColumn
 from leaderboards.boards.numbers import number
-from leaderboards.pages.model import Chart, TableCell, TableColumn
+from leaderboards.pages.model import Chart, PageTable, TableCell, TableColumn
 from leaderboards.site.figures import (
     VISIBLE,
     Series,
@@ -37,29 +37,79 @@ EPOCHS: Final = 80
 def error_curves(key: str, series: Sequence[Series], unit: str) -> Chart:
     """Draw the cumulative distribution of all landmarks' errors."""
     pooled = [np.sort(item.errors[np.isfinite(item.errors)]) for item in series]
-    limit = _nice(max(float(np.quantile(errors, 0.9)) for errors in pooled[: VISIBLE - 1]))
-    step = limit / (CURVE_POINTS - 1)
-    traces = [
-        trace_of(place, item)
-        | {"x0": 0, "dx": float(f"{step:.6g}"), "y": _shares(errors, step)}
-        | {"hovertemplate": f"%{{y:.1f}} % within %{{x:.3g}} {unit}"}
-        for place, (item, errors) in enumerate(zip(series, pooled, strict=True))
-    ]
-    quantiles = [np.quantile(errors, np.array(QUANTILES) / 100).tolist() for errors in pooled]
-    columns = [TableColumn(f"{q} %", f"within, {unit}", numeric=True) for q in QUANTILES]
-    rows = [(item.row, number_cells(values, unit)) for item, values in zip(series, quantiles, strict=True)]
-    best = min(range(len(series)), key=lambda i: quantiles[i][1])
-    half, most = (f"{number(quantiles[best][place], unit)} {unit}" for place in (1, 3))
+    traces, limit = _cumulative(series, pooled, unit)
+    best = min(range(len(series)), key=lambda i: float(np.median(pooled[i])))
+    half, most = (f"{number(float(np.quantile(pooled[best], share)), unit)} {unit}" for share in (0.5, 0.9))
     layout = layout_of(f"Radial error ({unit})", "Landmarks within (%)", x=[0, limit], y=[0, 100])
+    caption = "Error within which a share of the landmarks lies"
     return Chart(
         f"{key}-ced",
         "Cumulative error",
         f"Share of landmarks whose radial error is at most so large. Half of {series[best].row.label}'s landmarks lie "
         f"within {half} and nine in ten within {most}, the smallest median of {len(series)} methods.",
         {"data": traces, "layout": layout},
-        method_table(f"{key}-ced-table", "Error within which a share of the landmarks lies", columns, rows),
+        _quantiles(f"{key}-ced-table", caption, series, pooled, unit),
         "A curve further up and to the left is better. All landmarks of all test cases count alike.",
     )
+
+
+def film_curves(
+    key: str, series: Sequence[Series], scores: Sequence[Sequence[float]], column: ScoreColumn
+) -> Chart | None:
+    """Draw the cumulative distribution of a score over films (Fard et al. 2022, Fig. 8); None where none is stored.
+
+    Args:
+        key: Prefix of the chart's id.
+        series: The rows.
+        scores: Of each row, the score of every film, NaN where it does not apply.
+        column: The score; lower is better.
+    """
+    sorted_scores = [np.sort([value for value in each if math.isfinite(value)]) for each in scores]
+    known = [(item, values) for item, values in zip(series, sorted_scores, strict=True) if values.size]
+    if not known:
+        return None
+    drawn, pooled = [item for item, _ in known], [values for _, values in known]
+    traces, limit = _cumulative(drawn, pooled, column.unit)
+    best = min(range(len(drawn)), key=lambda i: float(np.median(pooled[i])))
+    half = number(float(np.median(pooled[best])), column.unit)
+    layout = layout_of(f"{column.title} of a film ({column.unit})", "Films within (%)", x=[0, limit], y=[0, 100])
+    caption = f"{column.title} within which a share of the films lies"
+    return Chart(
+        f"{key}-ced-{column.name}",
+        f"Cumulative {column.title}",
+        f"Share of films whose {column.title} is at most so large. Half of the films lie within {half} {column.unit} "
+        f"with {drawn[best].row.label}, the smallest median of {len(drawn)} methods.",
+        {"data": traces, "layout": layout},
+        _quantiles(f"{key}-ced-{column.name}-table", caption, drawn, pooled, column.unit),
+        "Unlike the mean, it does not hang on a few failed films.",
+    )
+
+
+def _cumulative(
+    series: Sequence[Series], pooled: Sequence[Float[np.ndarray, " value"]], unit: str
+) -> tuple[list[dict[str, Any]], float]:
+    """Return the lines of sorted values' cumulative distributions, and where they end."""
+    limit = _nice(max(float(np.quantile(values, 0.9)) for values in pooled[: VISIBLE - 1]))
+    step = limit / (CURVE_POINTS - 1)
+    traces = [
+        trace_of(place, item)
+        | {"x0": 0, "dx": float(f"{step:.6g}"), "y": _shares(values, step)}
+        | {"hovertemplate": f"%{{y:.1f}} % within %{{x:.3g}} {unit}"}
+        for place, (item, values) in enumerate(zip(series, pooled, strict=True))
+    ]
+    return traces, limit
+
+
+def _quantiles(
+    key: str, caption: str, series: Sequence[Series], pooled: Sequence[Float[np.ndarray, " value"]], unit: str
+) -> PageTable:
+    columns = [TableColumn(f"{q} %", f"within, {unit}", numeric=True) for q in QUANTILES]
+    shares = np.array(QUANTILES) / 100
+    rows = [
+        (item.row, number_cells(np.quantile(values, shares).tolist(), unit))
+        for item, values in zip(series, pooled, strict=True)
+    ]
+    return method_table(key, caption, columns, rows)
 
 
 def calibration_curves(key: str, series: Sequence[Series]) -> Chart | None:

@@ -40,6 +40,12 @@ def lines(path: Path, start: str) -> list[str]:
     return [line for line in path.read_text().splitlines() if line.startswith(start)]
 
 
+def test_a_reported_row_names_its_table_or_its_place(store: Path) -> None:
+    rows = [printed("A", 1.0), printed("B", 2.0)._replace(table="Fig. 9")]
+    (board,) = read_boards(store, rows)
+    assert [row.paper for row in board.rows if row.status == "reported"] == ["Doe 2020, Table 3", "Doe 2020, Fig. 9"]
+
+
 @pytest.fixture
 def store(skull: type[Skull], tmp_path: Path) -> Path:
     """A method that is good, the floor, one that is worse, one that failed and one that does not apply."""

@@ -63,7 +63,7 @@ def test_cobb_angles_need_three_vertebrae(vertebrae: int, measured: bool) -> Non
 
 
 def test_an_error_equal_to_the_limit_is_no_failure() -> None:
-    metric = NormalizedError(anatomy(1))
+    metric = NormalizedError(anatomy(1)._replace(groups={}))
     values = metric.reduce(torch.tensor([[0.08], [0.1], [0.11], [0.01]], dtype=torch.float64))
     assert (values["fr_08"].item(), values["fr_10"].item()) == (50, 25)
 

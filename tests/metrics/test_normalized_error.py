@@ -66,7 +66,28 @@ def test_a_known_shift_has_a_known_nme(spines: Maker, anatomy: Anatomy) -> None:
     metric = NormalizedError(anatomy)
     metric.update(cases._replace(points=cases.target + shift))
     result = {name: value.item() for name, value in metric.compute().items()}
-    assert result == pytest.approx({"nme": 5, "fr_08": 0, "fr_10": 0, "auc": 0.5})
+    vertebrae = {f"nme_{name}": 5 for name in anatomy.groups}
+    assert result == pytest.approx({"nme": 5, "fr_08": 0, "fr_10": 0, "auc": 0.5, **vertebrae})
+
+
+def test_the_nme_of_a_vertebra_is_that_of_its_landmarks(spines: Maker, anatomy: Anatomy) -> None:
+    cases = spines(30, missing=0.2, sigma=20)
+    assert anatomy.normalizer is not None
+    metric = NormalizedError(anatomy)
+    metric.update(cases)
+    result = metric.compute()
+    for name, members in anatomy.groups.items():
+        seen = cases.visible[:, list(members)].numpy()
+        error = np.linalg.norm((cases.points - cases.target)[:, list(members)].numpy(), axis=-1)
+        a, b = (cases.target[:, index].numpy() for index in anatomy.normalizer)
+        nme = np.array([row[there].mean() if there.any() else np.nan for row, there in zip(error, seen, strict=True)])
+        assert result[f"nme_{name}"].item() == pytest.approx(100 * np.nanmean(nme / np.linalg.norm(a - b, axis=1)))
+
+
+def test_without_groups_there_is_no_nme_of_a_part(spines: Maker, anatomy: Anatomy) -> None:
+    metric = NormalizedError(anatomy._replace(groups={}))
+    assert list(metric.columns()) == ["nme", "fr_08", "fr_10", "auc"]
+    assert metric.terms(spines(3)).shape == (3, 1)
 
 
 @pytest.mark.parametrize("hidden", [0, 1])

@@ -20,7 +20,7 @@ ROWS = load_reported()
 TABLES = {
     "Ao and Wu 2023": {"1", "2", "3", "4", "5"},
     "Wang et al. 2022": {"II", "III"},
-    "Fard et al. 2022": {"5", "6", "7", "8"},
+    "Fard et al. 2022": {"5", "6", "7", "8", "Fig. 9"},
     "An et al. 2022": {"2", "3", "4", "5", "6", "7", "8", "9", "10", "11"},
     "Upadhyay et al. 2020": {"text of Sec. 4"},
 }
@@ -87,6 +87,25 @@ def test_two_tables_never_disagree_about_a_variant() -> None:
         for column, value in row.values.items():
             values[row[:3], row.variant, column].add(value)
     assert [key for key, found in values.items() if key[1] and len(found) > 1] == []
+
+
+@pytest.mark.parametrize(("view", "films", "listed"), [("LC", 1949, 1960), ("LCE", 120, 124), ("LCF", 112, 116)])
+def test_failure_rates_are_whole_films_of_the_test_set_that_their_note_names(
+    view: str, films: int, listed: int
+) -> None:
+    rows = [row for row in ROWS if row.dataset == "cervical" and row.test_set == view and "fr" in row.values]
+    assert len(rows) == 11
+    for row in rows:
+        assert all(f"{count:,}" in row.note for count in (films, listed))
+        nearest = 100 * round(row.values["fr"] * films / 100) / films
+        fits = row.values["fr"] == pytest.approx(nearest, abs=0.0101)  # printed with two digits, some of them cut off
+        assert fits != (row.method == "res50" and view != "LC")
+
+
+def test_variants_of_a_hyper_parameter_are_those_that_the_paper_varies() -> None:
+    variants = methods.discover()["posenet"].variants
+    printed = {row.method: variants[row.variant]["beta"] for row in ROWS if row.table == "Fig. 9"}
+    assert printed == {"PoseNet (beta 1)": 1, "PoseNet (beta 3)": 3}
 
 
 def test_every_reported_percentage_is_one() -> None:

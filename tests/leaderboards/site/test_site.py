@@ -14,10 +14,11 @@ import pytest
 
 from benchmark.cli.main import main
 from benchmark.predictions import read_predictions
+from leaderboards.boards.case_scores import CaseScores
 from leaderboards.boards.read import read_boards
 from leaderboards.pages.svg import COLOURS, FLOOR_COLOUR
 from leaderboards.site.build import build_site
-from leaderboards.site.curves import error_curves
+from leaderboards.site.curves import error_curves, film_curves
 from leaderboards.site.figures import Series
 from leaderboards.site.films import certainty_limits, extremes
 from leaderboards.site.pareto import pareto
@@ -132,7 +133,7 @@ def test_statuses_badges_and_reported_rows_are_visible_without_a_script(site: Pa
 
 def test_a_page_has_all_its_parts(site: Path) -> None:
     text = (site / "skull-official.html").read_text()
-    for part in ("ced", "groups", "landmarks", "calibration", "learning", "stress-0", "pairs", "films"):
+    for part in ("ced", "ced-nme", "groups", "landmarks", "calibration", "learning", "stress-0", "pairs", "films"):
         assert f'id="s1-{part}"' in text
     assert 'id="s1-calibration"' not in (site / "skull-3-fold.html").read_text()  # nobody there has a covariance
     assert "exports/skull-official.csv" in text
@@ -188,6 +189,23 @@ def test_the_error_curve_holds_the_scores(site_store: Path) -> None:
     curve = figure.spec["data"][0]
     at = round(1.0 / curve["dx"])
     assert curve["y"][at] == pytest.approx(100 * (errors <= curve["dx"] * at + 1e-9).mean(), abs=0.01)
+
+
+def test_the_curve_of_films_holds_the_stored_scores(site_store: Path) -> None:
+    board = next(board for board in read_boards(site_store, []) if board.protocol == "3-fold")
+    column = next(column for column in board.columns if column.name == "nme")
+    row = board.ranked[0]
+    predicted = RunPredictions().row(row, "test")
+    assert predicted is not None
+    scores = np.array([score.value for score in CaseScores().of_row(row, "test", "nme").values()])
+    assert scores.mean() == pytest.approx(row.value("nme"), rel=1e-6)
+    series = [Series(row, COLOURS[0], "solid", predicted, predicted.errors("mm"))]
+    figure = film_curves("k", series, [[*scores, np.nan]], column)
+    assert figure is not None
+    curve = figure.spec["data"][0]
+    at = len(curve["y"]) // 2
+    assert curve["y"][at] == pytest.approx(100 * (scores <= curve["dx"] * at + 1e-9).mean(), abs=0.01)
+    assert film_curves("k", series, [[np.nan]], column) is None
 
 
 def test_predictions_are_read_whatever_the_order_of_their_rows(tmp_path: Path) -> None:
