@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lint type test fuzz docs smoke benchmark leaderboard site
+.PHONY: help install lint type test fuzz docs smoke benchmark leaderboard site site-published published
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,7 +19,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest
 
 help:  ## print this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1@\2/' | column -t -s @
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1@\2/' | column -t -s @
 
 install: $(INSTALLED)  ## create .venv and install Osteomark in it, for the GPU or for the CPU
 	@echo "Osteomark is installed in $(VENV)."
@@ -55,6 +55,12 @@ leaderboard: $(INSTALLED)  ## rebuild the leaderboards from the finished runs [S
 site: $(INSTALLED)  ## write the static site of the finished runs [STORE=runs] [SITE=site] [DATA_ROOT=dir for thumbnails]
 	$(BIN)/osteomark score --store "$(STORE)"
 	$(BIN)/osteomark site --store "$(STORE)" --out "$(SITE)" $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)")
+
+site-published: $(INSTALLED)  ## write the static site of the published results, without a store or a film [SITE=site]
+	$(BIN)/osteomark site --published --out "$(SITE)"
+
+published: $(INSTALLED)  ## write the published pages again from their own data, after a change of what pages say
+	$(BIN)/python -c 'from leaderboards import PUBLISHED; from leaderboards.build import rewrite_published; from leaderboards.robustness.page import write_stress; rewrite_published(PUBLISHED); write_stress(PUBLISHED, PUBLISHED)'
 
 $(INSTALLED): pyproject.toml requirements/cpu.txt requirements/osteomark_torchvision.py requirements/osteomark_torchvision.pth
 	@bash requirements/install.sh "$(VENV)" "$(PYTHON)"

@@ -80,6 +80,7 @@ labels/test/    the same four
         flips=tuple((f"{v}-{side}L", f"{v}-{side}R") for v in VERTEBRAE for side in "TB"),
         edges=tuple(_edges()),
         normalizer=("T1-TL", "L3-BL"),
+        structure="vertebra",
     )
     protocols = (
         Protocol(

@@ -84,6 +84,8 @@ class LandmarkDataModule(LightningDataModule, ABC):
     """Found in the name of every test film that shows what a training film or an earlier test film shows, too."""
     readers: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Truth -> the readers whose mean it is, where readers are published apart; each one's own points are a truth."""
+    official_size: ClassVar[tuple[int, int] | None] = None
+    """(height, width) of the films that the labels refer to, where all have one; points are published in its pixels."""
     facts_key: ClassVar[str] = ""
     """What else belongs to the content's hash: facts that a user can change without changing code."""
     change: Callable[[Case], FilmChange] | None

@@ -67,6 +67,7 @@ landmarks.csv                            one line per film under a header:
         ),
         edges=tuple(_edges()),
         normalizer=("C2-dens", "C2-BR"),
+        structure="vertebra",
     )
     protocols = (
         Protocol(

@@ -116,6 +116,7 @@ AnnotationsByMD/400_junior/001.txt ... 400.txt
         ),
     )
     radii = (2.0, 2.5, 3.0, 4.0)
+    official_size = FRAME
     repeats = REPEATED
     patient_rule = "Patients are not published; films that show the same radiograph count as one patient."
     readers: ClassVar = {"mean": ("senior", "junior"), "senior": ("senior",), "junior": ("junior",)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from leaderboards.boards.published import read_published
 from leaderboards.boards.read import read_boards
 from leaderboards.boards.reported import Reported
 from leaderboards.pages.board_page import SCHEMA
@@ -34,6 +35,15 @@ def read_leaderboards(store: Path | str, reported: Sequence[Reported] | None = N
 def build(store: Path | str, out: Path | str, reported: Sequence[Reported] | None = None) -> list[Path]:
     """Read a store's boards and write their files; see `read_leaderboards` and `write_leaderboards`."""
     return write_leaderboards(read_leaderboards(store, reported), out)
+
+
+def rewrite_published(published: Path | str) -> list[Path]:
+    """Write the pages of published leaderboards again from their own data, as today's code writes them.
+
+    Args:
+        published: A folder that `osteomark leaderboard --publish` wrote.
+    """
+    return write_leaderboards(assemble(read_published(published)), published)
 
 
 def write_leaderboards(content: Leaderboards, out: Path | str) -> list[Path]:

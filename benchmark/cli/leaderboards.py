@@ -26,7 +26,7 @@ def leaderboard(
     store: Path = Path("runs"),
     out: Path | None = None,
     plugin: Sequence[Path] = (),
-    predictions: bool = False,
+    publish: bool = False,
 ) -> int:
     """Score the finished runs, write their leaderboards and show them.
 
@@ -34,11 +34,12 @@ def leaderboard(
         store: Folder of the runs.
         out: Folder for the leaderboards; `leaderboards` in the store if not given.
         plugin: Python files with methods of your own.
-        predictions: Write the predicted points beside the tables, too, without the films' labels.
+        publish: Write beside the tables what a published folder needs: predicted points, scores of films and summed
+            errors, without the films' labels.
     """
     from benchmark.store import STRESS
     from leaderboards.build import read_leaderboards, write_leaderboards
-    from leaderboards.publish import publish_predictions
+    from leaderboards.publish import publish as write_publication
     from leaderboards.robustness.page import write_stress
     from leaderboards.text.terminal import show
 
@@ -48,8 +49,8 @@ def leaderboard(
     show(content, write_leaderboards(content, folder))
     if (store / STRESS).is_file():
         write_stress(store, folder)
-    if predictions:
-        publish_predictions(store, folder / "predictions")
+    if publish:
+        write_publication(store, content.boards, folder)
     return 0
 
 
@@ -113,16 +114,27 @@ def verify(
     return 0
 
 
-def site(*, store: Path = Path("runs"), out: Path = Path("site"), data_root: Path | None = None) -> int:
+def site(
+    *, store: Path = Path("runs"), out: Path = Path("site"), data_root: Path | None = None, published: bool = False
+) -> int:
     """Write the leaderboards of a scored store as a static site that opens from its index.html.
 
     Args:
         store: Folder of the runs, gone over by `osteomark score`.
         out: Folder for the site.
         data_root: Folder with the datasets' folders: thumbnails of their films are shown. Without it only phantoms are.
+        published: Show the published results of real films that come with Osteomark; needs no store and no film.
     """
     from benchmark.thumbnails import Thumbnails
-    from leaderboards.site.build import build_site
+    from leaderboards import PUBLISHED
+    from leaderboards.site.build import build_published_site, build_site
 
-    console.print(f"site: {build_site(store, out, Thumbnails(store, data_root))[0]}")
+    if published and data_root is not None:
+        raise ValueError("--published shows no film; leave out --data-root.")
+    if data_root is not None and not data_root.is_dir():
+        raise FileNotFoundError(f"--data-root {data_root} is no folder; name the one that holds the datasets' folders.")
+    written = (
+        build_published_site(PUBLISHED, out) if published else build_site(store, out, Thumbnails(store, data_root))
+    )
+    console.print(f"site: {written[0]}")
     return 0

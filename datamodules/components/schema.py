@@ -17,6 +17,7 @@ class LandmarkSchema:
         flips: Pairs of names that trade places when a film is mirrored; a name in no pair keeps its own.
         edges: Pairs of names joined by a line in pictures.
         normalizer: The two landmarks whose true distance normalises the NME, if the dataset has such a pair.
+        structure: What a group is called in words: a vertebra, say.
 
     Raises:
         ValueError: A name stands twice, or a group, flip, edge or normaliser uses a name that is not in `names`.
@@ -32,6 +33,7 @@ class LandmarkSchema:
     flips: tuple[tuple[str, str], ...] = ()
     edges: tuple[tuple[str, str], ...] = ()
     normalizer: tuple[str, str] | None = None
+    structure: str = field(default="structure", repr=False)  # a word for pages: it changes no score
 
     def __post_init__(self) -> None:
         """Check every rule that `Raises` names."""

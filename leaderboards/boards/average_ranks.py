@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import rankdata, studentized_range
 
-from datamodules.components.badges import PHANTOM
 from leaderboards.boards.board import Board, Row
 from leaderboards.boards.statistics import ALPHA, Friedman, friedman
 
@@ -78,7 +77,7 @@ def average_ranks(boards: Sequence[Board]) -> list[AverageRanks]:
     return [
         ranks
         for drawn in (False, True)
-        for ranks in _of_films([board for board in boards if (PHANTOM in board.common_badges) == drawn], drawn=drawn)
+        for ranks in _of_films([board for board in boards if board.phantom == drawn], drawn=drawn)
     ]
 
 

@@ -8,13 +8,15 @@ from fractions import Fraction
 from typing import Any
 
 from benchmark.store import RunRecord
-from leaderboards.boards.board import Board
+from leaderboards.boards.board import Board, RowCost
 from leaderboards.boards.numbers import difference
 from leaderboards.boards.reported import Reported
 
 PAPER = "paper"
 """The budget of runs that are trained as published."""
 REDUCED = "reduced budget"
+UNTRAINED = "fitted without epochs"
+"""The budget of methods that are not trained by epochs."""
 LEAKED = "leaked test set"
 
 
@@ -37,6 +39,16 @@ def run_badges(
         badges.append(REDUCED)
     unlike = [badge for badge in theirs or () if badge not in run.badges]
     return (*badges, *(f"the paper's number: {badge}" for badge in unlike))
+
+
+def budget_text(label: str, cost: RowCost) -> str:
+    """Return a row's budget in words: a method without epochs has the same one whatever the matrix calls it.
+
+    Args:
+        label: The budget as the runs name it.
+        cost: What the runs say of their training.
+    """
+    return UNTRAINED if cost.epochs == (0,) else label
 
 
 def board_badges(board: Board) -> tuple[str, ...]:
@@ -81,6 +93,6 @@ def gap_notes(printed: Reported, board: Board) -> list[str]:
         known = [column for column, value in gaps.items() if row.variant == printed.variant and not math.isnan(value)]
         if known:
             text = difference(gaps[known[0]], known[0].unit)
-            badge = "" if row.runs[0].cell.budget.name == PAPER else f", **{REDUCED}**"
+            badge = f", **{REDUCED}**" if REDUCED in row.badges else ""
             notes.append(f"our {row.label}: {text} in {known[0].title}{badge}")
     return notes

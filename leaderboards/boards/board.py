@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from benchmark.store import RunRecord
 from leaderboards.boards.numbers import NO_NUMBER, NOT_TESTED, heading, ranges
-from leaderboards.boards.statistics import Comparison
+from leaderboards.boards.statistics import ALPHA, Comparison
 
 FLOOR = "mean_shape"
 """The variant that every method must beat: it never looks at the image."""
@@ -71,6 +71,55 @@ class Score(NamedTuple):
     high_leak_free: float = math.nan
 
 
+class RowCost(NamedTuple):
+    """What a row's runs say of their training and their speed.
+
+    Attributes:
+        weights: The pre-trained weights of all runs; empty without a run.
+        input_size: Height x width of the network's input in all runs.
+        epochs: Of each run's training, each number once.
+        train_seconds: Mean time of preparing and fitting, per run.
+        latency_ms: Median over the runs of the time per image.
+        flops: Of one image.
+        devices: On which the runs were trained.
+        precision: The arithmetic of the first run.
+        commit: Of the first run's checkout.
+    """
+
+    weights: str = ""
+    input_size: str = ""
+    epochs: tuple[int, ...] = ()
+    train_seconds: float | None = None
+    latency_ms: float | None = None
+    flops: int | None = None
+    devices: tuple[str, ...] = ()
+    precision: str = ""
+    commit: str = ""
+
+    @classmethod
+    def of_runs(cls, runs: Sequence[RunRecord]) -> RowCost:
+        """Sum up finished runs; nothing where a person marked the films.
+
+        Args:
+            runs: Of one row, of any status.
+        """
+        done = [run for run in runs if run.status == "done" and not run.human]
+        if not done:
+            return cls()
+        times = [run.latency_ms for run in done if run.latency_ms is not None]
+        return cls(
+            weights=", ".join(sorted({run.weights for run in done})),
+            input_size=", ".join(sorted({"x".join(map(str, run.input_size)) for run in done if run.input_size})),
+            epochs=tuple(sorted({run.epochs for run in done})),
+            train_seconds=fmean(run.seconds.get("prepare", 0.0) + run.seconds.get("fit", 0.0) for run in done),
+            latency_ms=median(times) if times else None,
+            flops=next((run.flops for run in done if run.flops is not None), None),
+            devices=tuple(sorted({run.device for run in done if run.device})),
+            precision=done[0].precision,
+            commit=done[0].commit,
+        )
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of a leaderboard.
@@ -82,7 +131,10 @@ class Row:
         budget: How much training, in words.
         scores: ScoreColumn name to score.
         reported: ScoreColumn name to what the variant's own paper reports under this protocol and test set.
-        runs: The runs behind it, of any status.
+        method: The method whose variant this is; empty for papers' rows and for human readers.
+        config: Hash of hyper-parameters and budget; empty where it is not known.
+        cost: What its runs say of their training.
+        runs: The runs behind it, of any status; none where it was read from published files.
         seeds: The seeds that are averaged.
         folds: The folds whose cases are pooled.
         cases: How many these are.
@@ -102,6 +154,9 @@ class Row:
     budget: str = ""
     scores: Mapping[str, Score] = field(default_factory=dict)
     reported: Mapping[str, float] = field(default_factory=dict)
+    method: str = ""
+    config: str = ""
+    cost: RowCost = field(default_factory=RowCost)
     runs: tuple[RunRecord, ...] = ()
     seeds: tuple[str, ...] = ()
     folds: tuple[str, ...] = ()
@@ -118,52 +173,15 @@ class Row:
     @property
     def key(self) -> str:
         """What tells a measured row from the others of its board."""
-        return f"{self.variant} {self.runs[0].cell.config}" if self.runs else self.label
-
-    @property
-    def done(self) -> tuple[RunRecord, ...]:
-        """The runs that finished."""
-        return tuple(run for run in self.runs if run.status == "done")
+        return f"{self.variant} {self.config}" if self.config else self.label
 
     @property
     def counted(self) -> dict[str, list[RunRecord]]:
         """The runs whose cases the scores pool, by seed: the newest of each fold, seeds and folds in their order."""
-        newest = {(str(run.cell.seed), run.cell.split): run for run in sorted(self.done, key=lambda run: run.finished)}
+        done = sorted((run for run in self.runs if run.status == "done"), key=lambda run: run.finished)
+        newest = {(str(run.cell.seed), run.cell.split): run for run in done}
         pooled = {seed: [newest[seed, fold] for fold in self.folds if (seed, fold) in newest] for seed in self.seeds}
         return {seed: runs for seed, runs in pooled.items() if runs}
-
-    @property
-    def train_seconds(self) -> float | None:
-        """Mean time of preparing and fitting, per run."""
-        trained = [run for run in self.done if not run.human]
-        times = [run.seconds.get("prepare", 0.0) + run.seconds.get("fit", 0.0) for run in trained]
-        return fmean(times) if times else None
-
-    @property
-    def latency_ms(self) -> float | None:
-        """Median over the runs of the time per image."""
-        times = [run.latency_ms for run in self.done if run.latency_ms is not None]
-        return median(times) if times else None
-
-    @property
-    def method(self) -> str:
-        """The method whose variant this is; empty for papers' rows and for human readers."""
-        return self.runs[0].cell.method if self.runs and self.status != "human" else ""
-
-    @property
-    def flops(self) -> int | None:
-        """Of one image, where a run has counted them."""
-        return next((run.flops for run in self.done if run.flops is not None), None)
-
-    @property
-    def weights(self) -> str:
-        """The pre-trained weights of all runs."""
-        return ", ".join(sorted({run.weights for run in self.done}))
-
-    @property
-    def input_size(self) -> str:
-        """Height x width of the network's input in all runs."""
-        return ", ".join(sorted({"x".join(map(str, run.input_size)) for run in self.done if run.input_size}))
 
     def score(self, column: str) -> Score:
         """The score in a column; one of NaN where there is none."""
@@ -194,6 +212,8 @@ class Board:
         absent: Metric to the reason why this dataset cannot have it.
         patient_rule: A sentence that says how films of one patient are known; empty where they are not.
         comparison: The ranked rows compared film by film; None where their runs have no case scores.
+        phantom: Whether the films were drawn, so that nothing here compares methods.
+        private: Whether no film may be shown, nor the number of patients.
     """
 
     dataset: str
@@ -207,6 +227,8 @@ class Board:
     absent: Mapping[str, str] = field(default_factory=dict)
     patient_rule: str = ""
     comparison: Comparison | None = None
+    phantom: bool = False
+    private: bool = False
 
     @property
     def ranked(self) -> tuple[Row, ...]:
@@ -252,6 +274,18 @@ class Board:
             return "" if row.rank is None else NOT_TESTED
         return ranges(other.rank for other in tied if other.rank is not None) or "none"
 
+    def beats_floor(self, row: Row) -> bool | None:
+        """Tell whether paired tests find a row better than the trivial method; None where that was not tested."""
+        compared = self.comparison
+        if self.floor is None or compared is None or not compared.tested:
+            return None
+        if not {row.key, self.floor.key} <= set(compared.rows) or row.key == self.floor.key:
+            return None
+        mine, other = (compared.rows.index(key) for key in (row.key, self.floor.key))
+        pair = compared.pair(min(mine, other), max(mine, other))
+        mean = pair.mean.value if mine < other else -pair.mean.value
+        return pair.p_holm < ALPHA and self.columns[0].beats(mean, 0.0)
+
     def rank_text(self, row: Row) -> str:
         """Write a rank, with `=` where it is shared."""
         if row.rank is None:
@@ -289,6 +323,17 @@ class Board:
     def floor(self) -> Row | None:
         """The best ranked row of the trivial method."""
         return next((row for row in self.ranked if row.variant == FLOOR), None)
+
+
+def known_facts(board: Board) -> Mapping[str, Any]:
+    """Return the facts of a board, without caveats about films that leak where none of its films is one of them.
+
+    A protocol states which of the dataset's films leak; a smaller copy, a phantom or another test set has none.
+    """
+    checked = any(row.cases_leak_free is not None for row in board.rows)
+    if board.facts.get("leaks") == "films" and checked and not board.leaked:
+        return {**board.facts, "caveats": ()}
+    return board.facts
 
 
 def rank_rows(rows: Sequence[Row], columns: Sequence[ScoreColumn]) -> list[Row]:

@@ -31,6 +31,30 @@ class CaseScore(NamedTuple):
     patient: str
 
 
+def compare_rows(board: Board, scores: Mapping[str, Mapping[str, CaseScore]]) -> Comparison | None:
+    """Compare the ranked rows of a board by its first column.
+
+    Args:
+        board: A board with its ranks.
+        scores: `Row.key` to case to that score.
+
+    Returns:
+        The comparison of the rows whose scores of single films are known, the best `MOST` of them; None if there is
+        none.
+    """
+    by_row = {row.key: scores[row.key] for row in board.ranked[:MOST] if scores.get(row.key)}
+    if not by_row:
+        return None
+    cases = sorted(set().union(*by_row.values()))
+    nothing = CaseScore(float("nan"), "")
+    table = [[of_row.get(case, nothing) for of_row in by_row.values()] for case in cases]
+    values = np.array([[score.value for score in line] for line in table])
+    patients = [max(score.patient for score in line) for line in table]
+    known = patients if all(patients) else None
+    higher = bool(board.columns[0].higher_is_better)
+    return compare(tuple(by_row), values, known, higher_is_better=higher)
+
+
 class CaseScores:
     """The scores of single films below a run store; every file is read once for each score that is asked for."""
 
@@ -50,16 +74,7 @@ class CaseScores:
             return None
         first = board.columns[0]
         by_row = {row.key: self.of_row(row, board.test_set, first.name) for row in board.ranked[:MOST]}
-        by_row = {key: scores for key, scores in by_row.items() if scores}
-        if not by_row:
-            return None
-        cases = sorted(set().union(*by_row.values()))
-        nothing = CaseScore(float("nan"), "")
-        table = [[scores.get(case, nothing) for scores in by_row.values()] for case in cases]
-        values = np.array([[score.value for score in line] for line in table])
-        patients = [max(score.patient for score in line) for line in table]
-        known = patients if all(patients) else None
-        return compare(tuple(by_row), values, known, higher_is_better=bool(first.higher_is_better))
+        return compare_rows(board, by_row)
 
     def of_row(self, row: Row, test_set: str, column: str) -> dict[str, CaseScore]:
         """Return the score of each film: the folds' films put together, the seeds averaged film by film.

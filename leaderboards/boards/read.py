@@ -13,9 +13,20 @@ import pandas as pd
 
 from benchmark.cell import Cell
 from benchmark.store import FACTS, SCORE_TABLE, RunRecord, RunStore
-from datamodules.components.badges import PHANTOM
-from leaderboards.boards.badges import gap_notes, reader_note, run_badges
-from leaderboards.boards.board import BETTER, Board, Row, Score, ScoreColumn, Status, mark_against_floor, rank_rows
+from datamodules.components.badges import PHANTOM, PRIVATE
+from leaderboards.boards.badges import budget_text, gap_notes, reader_note, run_badges
+from leaderboards.boards.board import (
+    BETTER,
+    Board,
+    Row,
+    RowCost,
+    Score,
+    ScoreColumn,
+    Status,
+    known_facts,
+    mark_against_floor,
+    rank_rows,
+)
 from leaderboards.boards.case_scores import CaseScores
 from leaderboards.boards.reported import PARAMETERS, Reported, load_reported, own_numbers
 
@@ -73,13 +84,19 @@ class _BoardAssembler:
         dataset, protocol, content = key
         here = scores[(scores[["dataset", "protocol", "content"]] == list(key)).all(axis=1)]
         known = self.facts["datasets"].get(dataset, {})
-        facts = _protocol_facts(known, protocol)
+        facts = protocol_facts(known, protocol)
         test_sets = sorted(set(here["test_set"]) - {""}) or [""]
         rule = known.get("patient_rule", "")
-        boards = [
-            Board(dataset, protocol, content, name, known.get("title", dataset), facts, patient_rule=rule)
-            for name in test_sets
-        ]
+        badges = {badge for run in runs for badge in (*run.badges, *facts.get("caveats", ()))}
+        common = Board(
+            *(dataset, protocol, content, ""),
+            title=known.get("title", dataset),
+            facts=facts,
+            patient_rule=rule,
+            phantom=PHANTOM in badges,
+            private=PRIVATE in badges,
+        )
+        boards = [replace(common, test_set=name) for name in test_sets]
         return [self._filled(board, runs, here[here["test_set"].isin([board.test_set, ""])]) for board in boards]
 
     def _filled(self, board: Board, runs: Sequence[RunRecord], scores: pd.DataFrame) -> Board:
@@ -87,19 +104,15 @@ class _BoardAssembler:
         groups: dict[tuple[str, str], list[RunRecord]] = {}
         for run in runs:
             groups.setdefault((run.cell.variant, run.cell.config), []).append(run)
+        groups = _without_repeats(groups)
         labels = _labels(groups)
         of_row = {key: part for key, part in scores.groupby(["variant", "config"])}
         rows = [self._row(board, runs, labels[key], of_row.get(key)) for key, runs in groups.items()]
         ranked = mark_against_floor(rank_rows(rows, columns), columns)
         board = replace(board, columns=columns, rows=tuple(ranked), absent=_absent(scores))
+        board = replace(board, facts=known_facts(board))
         board = replace(board, comparison=self.case_scores.compare(board))
-        return replace(board, rows=(*ranked, *(_reported_row(row, board) for row in self._printed(board, runs))))
-
-    def _printed(self, board: Board, runs: Sequence[RunRecord]) -> list[Reported]:
-        """What papers print for a board; nothing where the films are drawn, since papers tested on real ones."""
-        if any(PHANTOM in run.badges for run in runs):
-            return []
-        return [row for row in self.reported if row[:3] == (board.dataset, board.protocol, board.test_set)]
+        return replace(board, rows=(*ranked, *reported_rows(board, self.reported)))
 
     def _row(self, board: Board, runs: Sequence[RunRecord], label: str, scores: pd.DataFrame | None) -> Row:
         first = next((run for run in runs if run.status == "done"), runs[0])
@@ -107,14 +120,17 @@ class _BoardAssembler:
         method = self.facts["methods"].get(variant, {})
         paper = method.get("paper", {})
         key = (board.dataset, board.protocol, board.test_set)
-        drawn = any(PHANTOM in run.badges for run in runs)
-        printed = {} if drawn else own_numbers(self.reported, variant, key)
+        printed = {} if board.phantom else own_numbers(self.reported, variant, key)
+        cost = RowCost.of_runs(runs)
         row = Row(
             _status(runs),
             variant,
             label,
-            first.cell.budget.label,
+            budget_text(first.cell.budget.label, cost),
             reported=printed,
+            method="" if first.human else first.cell.method,
+            config=first.cell.config,
+            cost=cost,
             runs=tuple(runs),
             paper=" ".join(str(part) for part in (paper.get("authors"), paper.get("year")) if part),
             url=paper.get("url", ""),
@@ -162,6 +178,17 @@ def _absent(scores: pd.DataFrame) -> dict[str, str]:
     return dict(zip(rows["metric"], rows["reason"], strict=True))
 
 
+def _without_repeats(groups: Mapping[tuple[str, str], list[RunRecord]]) -> dict[tuple[str, str], list[RunRecord]]:
+    """Keep one row of those that differ in the budget alone and were trained by no epoch: they are one result."""
+    kept: dict[Any, tuple[str, str]] = {}
+    for key, runs in groups.items():
+        trained = any(run.status != "done" or run.epochs or run.human for run in runs)
+        result = key if trained else (key[0], repr(runs[0].cell.hparams))
+        if result not in kept or len(runs) > len(groups[kept[result]]):
+            kept[result] = key
+    return {key: runs for key, runs in groups.items() if key in kept.values()}
+
+
 def _labels(groups: Mapping[tuple[str, str], Sequence[RunRecord]]) -> dict[tuple[str, str], str]:
     """Name each row by its variant, and by the hyper-parameters in which it differs from its variant's other rows."""
     labels = {}
@@ -180,7 +207,7 @@ def _settings(cell: Cell, changed: Mapping[str, Mapping[str, Any]]) -> tuple[str
     return tuple(f"{name}={value}" for name, value in own.items())
 
 
-def _protocol_facts(dataset: Mapping[str, Any], protocol: str) -> Mapping[str, Any]:
+def protocol_facts(dataset: Mapping[str, Any], protocol: str) -> Mapping[str, Any]:
     """What is known of a protocol, with the truth that the dataset's default protocol has and its readers."""
     protocols = dataset.get("protocols", {})
     usual = protocols.get(dataset.get("default"), {}).get("truth", "")
@@ -225,6 +252,19 @@ def _scored(row: Row, scores: pd.DataFrame) -> Row:
     clean = None if math.isnan(first["cases_leak_free"]) else int(first["cases_leak_free"])
     row = replace(row, scores=values, seeds=seeds, folds=folds, cases=cases, notes=(*row.notes, *note))
     return replace(row, cases_leak_free=clean)
+
+
+def reported_rows(board: Board, reported: Sequence[Reported]) -> tuple[Row, ...]:
+    """Return what papers print for a board; nothing where the films are drawn, since papers tested on real ones.
+
+    Args:
+        board: With its measured rows.
+        reported: All of the papers' rows.
+    """
+    if board.phantom:
+        return ()
+    place = (board.dataset, board.protocol, board.test_set)
+    return tuple(_reported_row(row, board) for row in reported if row[:3] == place)
 
 
 def _reported_row(row: Reported, board: Board) -> Row:

@@ -120,7 +120,7 @@ def content_text(content: str) -> str:
 
 
 def _section(board: Board, key: str, *, named_films: bool) -> Section:
-    devices = sorted({run.device for row in board.rows for run in row.done if run.device})
+    devices = sorted({device for row in board.rows for device in row.cost.devices})
     provenance = (
         resampling_text(board),
         f"Times were measured on: {', '.join(devices)}." if devices else "",

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from benchmark.scoring.bootstrap import RESAMPLES
-from datamodules.components.badges import PRIVATE
 from leaderboards.boards.board import Board, ScoreColumn
 from leaderboards.boards.numbers import file_stem, p_text, signed
 from leaderboards.boards.statistics import ALPHA, FEWEST, Comparison, Difference
@@ -38,12 +37,6 @@ BETTER, WORSE = 0, 4
 """Tints of differences that a test finds."""
 
 
-def is_private(board: Board) -> bool:
-    """Tell whether a board is of private films: no film of it may be shown, nor the number of its patients."""
-    badges = {badge for row in board.rows for run in row.runs for badge in run.badges}
-    return PRIVATE in badges or PRIVATE in board.facts.get("caveats", ())
-
-
 def resampling_text(board: Board) -> str:
     """Say in sentences what intervals and tests of a board take as units: patients or films; nothing without runs."""
     compared = board.comparison
@@ -54,7 +47,7 @@ def resampling_text(board: Board) -> str:
             "It is not known which films are of one patient, so intervals and tests take every film for a patient of "
             "its own: if patients have several films here, intervals are too narrow and p values too small."
         )
-    if is_private(board):
+    if board.private:
         count = "Intervals and tests take the films of a patient as one."
     elif compared.patients == compared.cases:
         count = f"No two of these {compared.cases} films count as one patient's."
@@ -141,7 +134,7 @@ def _power(board: Board, compared: Comparison) -> str:
         return f"**With fewer than {FEWEST} {units} no test can find a difference; none was made.**"
     if compared.smallest_p < ALPHA:
         return ""
-    few = "so few" if is_private(board) else f"only {compared.units}"
+    few = "so few" if board.private else f"only {compared.units}"
     return (
         f"**With {few} {units} and {len(compared.pairs)} pairs the corrected p cannot be below {ALPHA}, however large "
         "a difference is: that all rows are tied says nothing about the methods.**"

@@ -58,15 +58,15 @@ def marks_of(board: Board, row: Row) -> tuple[Mark, ...]:
 
 def cost_cells(row: Row) -> tuple[TableCell, ...]:
     """Return the cells of `COSTS`."""
-    latency = NO_NUMBER if row.latency_ms is None else f"{row.latency_ms:.1f}"
-    epochs = sorted({run.epochs for run in row.done if not run.human})
-    plural = "" if epochs == [1] else "s"
+    cost, epochs = row.cost, row.cost.epochs
+    latency = NO_NUMBER if cost.latency_ms is None else f"{cost.latency_ms:.1f}"
+    plural = "" if epochs == (1,) else "s"
     return (
         TableCell.number(row.parameters, count(row.parameters)),
-        TableCell.number(row.latency_ms, latency),
+        TableCell.number(cost.latency_ms, latency),
         TableCell.number(
-            row.train_seconds,
-            duration(row.train_seconds),
+            cost.train_seconds,
+            duration(cost.train_seconds),
             *([f"{'/'.join(map(str, epochs))} epoch{plural}"] if epochs else []),
         ),
     )
@@ -117,11 +117,11 @@ def cost_table(board: Board, key: str) -> PageTable:
         board_row(
             board,
             row,
-            *(*cost_cells(row), TableCell.number(row.flops, count(row.flops))),
+            *(*cost_cells(row), TableCell.number(row.cost.flops, count(row.cost.flops))),
             *(
                 TableCell(row.paper or NO_NUMBER, url=row.url),
-                TableCell.joined([row.weights]),
-                TableCell.joined([row.input_size]),
+                TableCell.joined([row.cost.weights]),
+                TableCell.joined([row.cost.input_size]),
             ),
             TableCell(", ".join(row.settings) or NO_NUMBER),
         )

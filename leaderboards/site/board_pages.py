@@ -6,23 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import numpy as np
-import pandas as pd
-
-from benchmark.store import HISTORY
 from leaderboards.boards.board import Board, Row
 from leaderboards.boards.case_scores import CaseScores
-from leaderboards.pages.comparisons import is_private
 from leaderboards.pages.leaderboards import BoardPage
 from leaderboards.pages.model import Chart, Page, Paragraph, Section
 from leaderboards.robustness.scores import StressBoard
 from leaderboards.site import curves, figures, films
 from leaderboards.site.blocks import ChartGrid, FilmGrid
-from leaderboards.site.figures import Series
+from leaderboards.site.figures import Answers, Series, Structures, Styles
 from leaderboards.site.robustness import robustness_section
 from leaderboards.site.run_predictions import RunPredictions
+from leaderboards.site.summaries import RowSummary, summarise
 
-MONITOR: Final = "val/radial_error"
 FILM_CURVE: Final = "nme"
 """The score of single films whose distribution a paper draws (Fard et al. 2022, Fig. 8)."""
 SHOWN_GALLERIES: Final = 3
@@ -66,12 +61,16 @@ class Sources(NamedTuple):
     """What a page takes from beside its boards.
 
     Attributes:
-        groups: The dataset's structures with the names of their landmarks.
+        structures: What the dataset's schema says.
+        styles: Colour and dash of every row.
+        summaries: Of rows whose runs are not at hand, by test set and `Row.key`; None reads the runs.
         draw: Gives thumbnails of films; None leaves the films out.
         stressed: What `osteomark stress` left.
     """
 
-    groups: Mapping[str, Sequence[str]]
+    structures: Structures
+    styles: Styles
+    summaries: Mapping[str, Mapping[str, RowSummary]] | None
     draw: films.Draw | None
     stressed: Sequence[StressBoard]
 
@@ -91,12 +90,12 @@ def complete_page(content: BoardPage, sources: Sources) -> SitePage:
     for place, board in enumerate(content.boards):
         section = sections[place]
         unit = board.facts.get("unit", "px")
-        series = _series(board, predictions, unit)
+        series = _series(board, predictions, unit, sources)
         drawn = _films(board, series, predictions, unit, sources.draw)
         stressed = next((each for each in sources.stressed if each.rows and _same_films(board, each)), None)
         added = (
-            *_chart_section(section.id, board, series, unit, sources.groups),
-            *([robustness_section(stressed, section.id)] if stressed else []),
+            *_chart_section(section.id, board, series, unit, sources.structures),
+            *([robustness_section(stressed, section.id, sources.styles)] if stressed else []),
             _film_section(section.id, drawn),
         )
         sections[place] = section._replace(sections=(*section.sections, *added))
@@ -110,34 +109,39 @@ def _same_films(board: Board, stressed: StressBoard) -> bool:
     return (board.dataset, board.protocol, board.content, board.test_set) == stressed.key
 
 
-def _series(board: Board, predictions: RunPredictions, unit: str) -> list[Series]:
-    """Return what is drawn of a board: its best rows and the floor, as far as their predictions are there."""
+def _series(board: Board, predictions: RunPredictions, unit: str, sources: Sources) -> list[Series]:
+    """Return what is drawn of a board: its best rows and the floor, as far as their errors are known."""
     rows = list(board.ranked[: figures.MOST])
     if board.floor and board.floor not in rows:
         rows[-1] = board.floor
-    series = []
-    for place, row in enumerate(rows):
-        predicted = predictions.row(row, board.test_set)
-        if predicted is not None:
-            colour, dash = figures.style(place, row.variant)
-            series.append(Series(row, colour, dash, predicted, predicted.errors(unit)))
-    series = [item for item in series if np.isfinite(item.errors).any()]
-    names = series[0].predicted.landmarks if series else ()
-    return [item for item in series if item.predicted.landmarks == names]
+    series = [item for row in rows for item in _series_of(board, row, predictions, unit, sources)]
+    names = series[0].summary.landmarks if series else ()
+    return [item for item in series if item.summary.landmarks == names]
+
+
+def _series_of(board: Board, row: Row, predictions: RunPredictions, unit: str, sources: Sources) -> list[Series]:
+    style = sources.styles(row.label, row.variant)
+    if sources.summaries is not None:
+        published = sources.summaries.get(board.test_set, {}).get(row.key)
+        return [Series(row, *style, published)] if published else []
+    predicted = predictions.row(row, board.test_set)
+    summary = predicted and summarise(predicted, unit, predictions.history(row))
+    if predicted is None or summary is None:
+        return []
+    return [Series(row, *style, summary, Answers(predicted, predicted.errors(unit)))]
 
 
 def _chart_section(
-    key: str, board: Board, series: Sequence[Series], unit: str, groups: Mapping[str, Sequence[str]]
+    key: str, board: Board, series: Sequence[Series], unit: str, structures: Structures
 ) -> list[Section]:
     if not series:
         return []
-    histories = [(place, item.row, _history(item.row)) for place, item in enumerate(series)]
     charts: list[Chart | None] = [
         curves.error_curves(key, series, unit),
         _film_curves(key, board, series),
-        figures.group_errors(key, series, unit, groups),
+        figures.group_errors(key, series, unit, structures),
         curves.calibration_curves(key, series),
-        curves.learning_curves(key, [(place, row, values) for place, row, values in histories if values]),
+        curves.learning_curves(key, series),
         figures.landmark_errors(key, series, unit),
     ]
     which = f"The {len(series)} best of {len(board.ranked)} rows" if len(series) < len(board.ranked) else "All rows"
@@ -155,32 +159,24 @@ def _film_curves(key: str, board: Board, series: Sequence[Series]) -> Chart | No
     return curves.film_curves(key, series, [[score.value for score in scores] for scores in found], column)
 
 
-def _history(row: Row) -> list[float]:
-    """Return the validation error of each epoch of a row's first run; empty where it kept none."""
-    path = next((runs[0].folder / HISTORY for runs in row.counted.values()), None)
-    if path is None or not path.is_file():
-        return []
-    frame = pd.read_csv(path)
-    return frame[MONITOR].dropna().astype(float).tolist() if MONITOR in frame else []
-
-
 def _films(
     board: Board, series: Sequence[Series], predictions: RunPredictions, unit: str, draw: films.Draw | None
 ) -> Films:
     """Return the films of each drawn row, their thumbnails, and a sentence about them."""
-    if is_private(board):
+    if board.private:
         return Films(note=_PRIVATE)
-    place, series = films.place_of(board), series[:GALLERIES]
+    place = films.place_of(board)
+    answered = [films.Answered(item.row, *item.answers) for item in series if item.answers][:GALLERIES]
     wanted = {
         film.case: film
-        for item in series
+        for item in answered
         for film in (films.film_of(item.predicted, i) for i in films.extremes(item).values())
     }
     images = draw(place, list(wanted.values())) if draw and wanted else {}
     if not images:
         return Films(note=_NO_FILMS)
     galleries = {}
-    for item in series:
+    for item in answered:
         limits = films.certainty_limits(predictions.validation(item.row), unit)
         gallery = films.gallery(place, item, unit, images, limits)
         if gallery.overlays:

@@ -11,18 +11,22 @@ from typing import Any, Final
 
 from benchmark.store import FACTS, STRESS, write_atomically
 from leaderboards.boards.board import Board
+from leaderboards.boards.published import read_published
 from leaderboards.boards.reported import Reported
 from leaderboards.build import read_leaderboards, write_leaderboards
+from leaderboards.pages.leaderboards import Leaderboards, assemble
 from leaderboards.pages.model import Page, Section
 from leaderboards.pages.overview import board_addresses
 from leaderboards.robustness.page import write_stress
 from leaderboards.robustness.scores import read_stress
 from leaderboards.site.blocks import ChartGrid
 from leaderboards.site.board_pages import Sources, complete_page
+from leaderboards.site.figures import Structures, Styles
 from leaderboards.site.films import Draw
 from leaderboards.site.html import EXPORTS, TEMPLATES, environment
 from leaderboards.site.methods import method_pages
 from leaderboards.site.pareto import cost_charts
+from leaderboards.site.summaries import RowSummary, read_summaries
 
 PLOTLY: Final = "plotly.min.js"
 MANIFEST: Final = "files.txt"
@@ -48,13 +52,46 @@ def build_site(
         FileNotFoundError: The store was not scored yet.
         ValueError: A `run.json` is damaged.
     """
-    folder, root = Path(out), Path(store)
-    content = read_leaderboards(store, reported)
+    return _write_site(Path(store), Path(out), read_leaderboards(store, reported), draw, {})
+
+
+def build_published_site(published: Path | str, out: Path | str) -> list[Path]:
+    """Write a site of published leaderboards alone, without a run store and without a film.
+
+    Args:
+        published: A folder that `osteomark leaderboard --publish` wrote.
+        out: The folder to write to; pages of an earlier build in it are replaced.
+
+    Returns:
+        The written files, the overview first.
+
+    Raises:
+        FileNotFoundError: It holds no published leaderboards.
+    """
+    content = assemble(read_published(published))
+    summaries = {page.page.name: read_summaries(Path(published), page.page.name) for page in content.pages}
+    return _write_site(Path(published), Path(out), content, None, summaries)
+
+
+def _write_site(
+    root: Path,
+    folder: Path,
+    content: Leaderboards,
+    draw: Draw | None,
+    summaries: Mapping[str, Mapping[str, Mapping[str, RowSummary]]],
+) -> list[Path]:
+    """Write the pages of all boards; `root` holds the facts and what `osteomark stress` left."""
     facts = json.loads((root / FACTS).read_text(encoding="utf-8"))
     stressed = read_stress(root) if (root / STRESS).is_file() else []
     exports = write_leaderboards(content, folder / EXPORTS) + (write_stress(root, folder / EXPORTS) if stressed else [])
     _compact(exports)
-    pages = [complete_page(page, Sources(_groups(facts, page.boards[0]), draw, stressed)) for page in content.pages]
+    styles = Styles(content.boards)
+    pages = [
+        complete_page(
+            page, Sources(_structures(facts, page.boards[0]), styles, summaries.get(page.page.name), draw, stressed)
+        )
+        for page in content.pages
+    ]
     galleries = {key: gallery for page in pages for key, gallery in page.galleries.items()}
     methods = method_pages(content.boards, galleries, facts["methods"])
     index = content.overview._replace(sections=(*content.overview.sections, *_costs(content.boards)))
@@ -65,8 +102,10 @@ def build_site(
     return paths
 
 
-def _groups(facts: Mapping[str, Any], board: Board) -> dict[str, Sequence[str]]:
-    return dict(facts["datasets"].get(board.dataset, {}).get("groups", ()))
+def _structures(facts: Mapping[str, Any], board: Board) -> Structures:
+    known = facts["datasets"].get(board.dataset, {})
+    edges = tuple((first, second) for first, second in known.get("edges", ()))
+    return Structures(dict(known.get("groups", ())), known.get("structure", Structures().structure), edges)
 
 
 def _costs(boards: Sequence[Board]) -> list[Section]:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float
 
-from leaderboards.boards.board import Row, ScoreColumn
+from leaderboards.boards.board import ScoreColumn
 from leaderboards.boards.numbers import number
 from leaderboards.pages.model import Chart, PageTable, TableCell, TableColumn
 from leaderboards.site.figures import (
@@ -21,14 +20,10 @@ from leaderboards.site.figures import (
     method_table,
     number_cells,
     rounded,
-    style,
     trace_of,
 )
-from leaderboards.site.run_predictions import mean_of, region_probability
+from leaderboards.site.summaries import LEVELS, SHARES, quantiles_of
 
-CURVE_POINTS: Final = 61
-LEVELS: Final = tuple(range(5, 100, 5))
-"""Nominal coverages of calibration curves in %."""
 QUANTILES: Final = (25, 50, 75, 90, 95)
 EPOCHS: Final = 80
 """Points of a learning curve at most."""
@@ -36,10 +31,10 @@ EPOCHS: Final = 80
 
 def error_curves(key: str, series: Sequence[Series], unit: str) -> Chart:
     """Draw the cumulative distribution of all landmarks' errors."""
-    pooled = [np.sort(item.errors[np.isfinite(item.errors)]) for item in series]
-    traces, limit = _cumulative(series, pooled, unit)
-    best = min(range(len(series)), key=lambda i: float(np.median(pooled[i])))
-    half, most = (f"{number(float(np.quantile(pooled[best], share)), unit)} {unit}" for share in (0.5, 0.9))
+    shares = [item.summary.quantiles for item in series]
+    traces, limit = _cumulative(series, shares, unit)
+    best = min(range(len(series)), key=lambda i: series[i].summary.within(50))
+    half, most = (f"{number(series[best].summary.within(share), unit)} {unit}" for share in (50, 90))
     layout = layout_of(f"Radial error ({unit})", "Landmarks within (%)", x=[0, limit], y=[0, 100])
     caption = "Error within which a share of the landmarks lies"
     return Chart(
@@ -48,7 +43,7 @@ def error_curves(key: str, series: Sequence[Series], unit: str) -> Chart:
         f"Share of landmarks whose radial error is at most so large. Half of {series[best].row.label}'s landmarks lie "
         f"within {half} and nine in ten within {most}, the smallest median of {len(series)} methods.",
         {"data": traces, "layout": layout},
-        _quantiles(f"{key}-ced-table", caption, series, pooled, unit),
+        _quantiles(f"{key}-ced-table", caption, series, shares, unit),
         "A curve further up and to the left is better. All landmarks of all test cases count alike.",
     )
 
@@ -64,14 +59,14 @@ def film_curves(
         scores: Of each row, the score of every film, NaN where it does not apply.
         column: The score; lower is better.
     """
-    sorted_scores = [np.sort([value for value in each if math.isfinite(value)]) for each in scores]
-    known = [(item, values) for item, values in zip(series, sorted_scores, strict=True) if values.size]
+    finite = [[value for value in each if math.isfinite(value)] for each in scores]
+    known = [(item, quantiles_of(values)) for item, values in zip(series, finite, strict=True) if values]
     if not known:
         return None
-    drawn, pooled = [item for item, _ in known], [values for _, values in known]
-    traces, limit = _cumulative(drawn, pooled, column.unit)
-    best = min(range(len(drawn)), key=lambda i: float(np.median(pooled[i])))
-    half = number(float(np.median(pooled[best])), column.unit)
+    drawn, shares = [item for item, _ in known], [values for _, values in known]
+    traces, limit = _cumulative(drawn, shares, column.unit)
+    best = min(range(len(drawn)), key=lambda i: shares[i][SHARES.index(50)])
+    half = number(shares[best][SHARES.index(50)], column.unit)
     layout = layout_of(f"{column.title} of a film ({column.unit})", "Films within (%)", x=[0, limit], y=[0, 100])
     caption = f"{column.title} within which a share of the films lies"
     return Chart(
@@ -80,42 +75,39 @@ def film_curves(
         f"Share of films whose {column.title} is at most so large. Half of the films lie within {half} {column.unit} "
         f"with {drawn[best].row.label}, the smallest median of {len(drawn)} methods.",
         {"data": traces, "layout": layout},
-        _quantiles(f"{key}-ced-{column.name}-table", caption, drawn, pooled, column.unit),
+        _quantiles(f"{key}-ced-{column.name}-table", caption, drawn, shares, column.unit),
         "Unlike the mean, it does not hang on a few failed films.",
     )
 
 
 def _cumulative(
-    series: Sequence[Series], pooled: Sequence[Float[np.ndarray, " value"]], unit: str
+    series: Sequence[Series], quantiles: Sequence[Sequence[float]], unit: str
 ) -> tuple[list[dict[str, Any]], float]:
-    """Return the lines of sorted values' cumulative distributions, and where they end."""
-    limit = _nice(max(float(np.quantile(values, 0.9)) for values in pooled[: VISIBLE - 1]))
-    step = limit / (CURVE_POINTS - 1)
+    """Return the lines of cumulative distributions, given by their values at `SHARES`, and where the axis ends."""
+    limit = _nice(max(values[SHARES.index(90)] for values in quantiles[: VISIBLE - 1]))
     traces = [
         trace_of(place, item)
-        | {"x0": 0, "dx": float(f"{step:.6g}"), "y": _shares(values, step)}
-        | {"hovertemplate": f"%{{y:.1f}} % within %{{x:.3g}} {unit}"}
-        for place, (item, values) in enumerate(zip(series, pooled, strict=True))
+        | {"x": rounded(values), "y": list(SHARES)}
+        | {"hovertemplate": f"%{{y}} % within %{{x:.3g}} {unit}"}
+        for place, (item, values) in enumerate(zip(series, quantiles, strict=True))
     ]
     return traces, limit
 
 
 def _quantiles(
-    key: str, caption: str, series: Sequence[Series], pooled: Sequence[Float[np.ndarray, " value"]], unit: str
+    key: str, caption: str, series: Sequence[Series], quantiles: Sequence[Sequence[float]], unit: str
 ) -> PageTable:
     columns = [TableColumn(f"{q} %", f"within, {unit}", numeric=True) for q in QUANTILES]
-    shares = np.array(QUANTILES) / 100
     rows = [
-        (item.row, number_cells(np.quantile(values, shares).tolist(), unit))
-        for item, values in zip(series, pooled, strict=True)
+        (item.row, number_cells([values[SHARES.index(share)] for share in QUANTILES], unit))
+        for item, values in zip(series, quantiles, strict=True)
     ]
     return method_table(key, caption, columns, rows)
 
 
 def calibration_curves(key: str, series: Sequence[Series]) -> Chart | None:
     """Draw observed against promised coverage of the predicted regions; None where nobody predicts a covariance."""
-    covered = [(place, item, _coverage(region_probability(item.predicted))) for place, item in enumerate(series)]
-    known = [(place, item, values) for place, item, values in covered if values]
+    known = [(place, item, item.summary.coverage) for place, item in enumerate(series) if item.summary.coverage]
     if not known:
         return None
     traces = [
@@ -125,7 +117,7 @@ def calibration_curves(key: str, series: Sequence[Series]) -> Chart | None:
     ]
     columns = [TableColumn(f"{level} %", numeric=True) for level in LEVELS]
     rows = [(item.row, number_cells(values, "%")) for _, item, values in known]
-    distance = [mean_of(np.abs(np.array(values) - LEVELS)) for _, _, values in known]
+    distance = [float(np.abs(np.array(values) - LEVELS).mean()) for _, _, values in known]
     best = int(np.argmin(distance))
     layout = layout_of("Promised coverage (%)", "Observed coverage (%)", x=[0, 100], y=[0, 100])
     return Chart(
@@ -141,13 +133,9 @@ def calibration_curves(key: str, series: Sequence[Series]) -> Chart | None:
     )
 
 
-def learning_curves(key: str, curves: Sequence[tuple[int, Row, Sequence[float]]]) -> Chart | None:
-    """Draw the error on the validation films by epoch; None where no run kept a history.
-
-    Args:
-        key: Prefix of the chart's id.
-        curves: Place and row, and the validation error of each epoch over all stages, in pixels.
-    """
+def learning_curves(key: str, series: Sequence[Series]) -> Chart | None:
+    """Draw the error on the validation films by epoch; None where no run kept a history."""
+    curves = [(place, item, item.summary.history) for place, item in enumerate(series) if item.summary.history]
     if not curves:
         return None
     columns = [
@@ -155,7 +143,7 @@ def learning_curves(key: str, curves: Sequence[tuple[int, Row, Sequence[float]]]
         *(TableColumn(name, "px", numeric=True) for name in ("First", "Best", "Last")),
         TableColumn("Best epoch", numeric=True),
     ]
-    rows = [(row, _learnt(values)) for _, row, values in curves]
+    rows = [(item.row, _learnt(values)) for _, item, values in curves]
     still = sum(_best(values) >= 0.9 * (len(values) - 1) for _, _, values in curves)
     layout = layout_of("Epoch, over all stages", "Validation error (px, log)")
     layout["yaxis"] |= log_axis([value for _, _, values in curves for value in values])
@@ -181,28 +169,16 @@ DIAGONAL: Final = {
 }
 
 
-def _shares(errors: Float[np.ndarray, " error"], step: float) -> list[float | None]:
-    """Return the share in % of sorted errors within each point of the curve, its own point included."""
-    grid = np.arange(CURVE_POINTS) * step * (1 + 1e-12)
-    return rounded((100 * np.searchsorted(errors, grid, side="right") / len(errors)).tolist())
-
-
-def _coverage(region: Float[np.ndarray, "case landmark"]) -> list[float]:
-    known = region[np.isfinite(region)]
-    return [100 * float((known <= level / 100).mean()) for level in LEVELS] if known.size else []
-
-
 def _best(values: Sequence[float]) -> int:
     return int(np.nanargmin(values))
 
 
-def _learning(place: int, row: Row, values: Sequence[float]) -> dict[str, Any]:
-    colour, dash = style(place, row.variant)
+def _learning(place: int, item: Series, values: Sequence[float]) -> dict[str, Any]:
     kept = np.unique(np.linspace(0, len(values) - 1, min(len(values), EPOCHS)).round().astype(int)).tolist()
-    return hidden(place, row.variant) | {
-        "name": row.label,
+    return hidden(place, item.row.variant) | {
+        "name": item.row.label,
         "mode": "lines" if len(kept) > 1 else "markers",
-        "line": {"color": colour, "dash": dash, "width": 2},
+        "line": item.line,
         "x": [epoch + 1 for epoch in kept],
         "y": rounded([values[epoch] for epoch in kept]),
         "hovertemplate": "epoch %{x}: %{y:.4g} px",

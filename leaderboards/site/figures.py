@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Float
 
 from benchmark.predictions import Predictions
-from leaderboards.boards.board import FLOOR, Row
+from leaderboards.boards.board import FLOOR, Board, Row
 from leaderboards.boards.numbers import count, number
 from leaderboards.pages.model import Chart, PageTable, TableCell, TableColumn, TableRow
 from leaderboards.pages.scores import METHOD
 from leaderboards.pages.svg import COLOURS, FLOOR_COLOUR
-from leaderboards.site.run_predictions import means_by
+from leaderboards.site.summaries import RowSummary
 
 SHADES: Final = [[0, "#f4f7f9"], [0.25, "#bcd5e4"], [0.5, "#6fa3c4"], [0.75, "#28648f"], [1, "#0c2236"]]
 """Of fields of numbers: one hue, ever darker, so that it survives any colour vision and grey print."""
@@ -31,6 +31,32 @@ MOST: Final = 20
 """How many rows of a board are drawn at all; its tables show every row."""
 
 
+class Structures(NamedTuple):
+    """What a dataset's schema says of its landmarks.
+
+    Attributes:
+        groups: Structure to the names of its landmarks, in anatomical order.
+        structure: What a group is called.
+        edges: Pairs of landmarks joined by a line.
+    """
+
+    groups: Mapping[str, Sequence[str]] = {}
+    structure: str = "structure"
+    edges: Sequence[tuple[str, str]] = ()
+
+
+class Answers(NamedTuple):
+    """What the runs of a row answered.
+
+    Attributes:
+        predicted: The answers beside the labels, the first seed's films first.
+        errors: Their radial errors in the board's unit.
+    """
+
+    predicted: Predictions
+    errors: Float[np.ndarray, "case landmark"]
+
+
 class Series(NamedTuple):
     """A row of a board that is drawn.
 
@@ -38,15 +64,15 @@ class Series(NamedTuple):
         row: The row.
         colour: Of its line.
         dash: Of its line.
-        predicted: What its runs answered.
-        errors: Radial errors in the board's unit.
+        summary: Its errors over all films.
+        answers: What its runs answered on each film; None where the labels are not at hand, as in published files.
     """
 
     row: Row
     colour: str
     dash: str
-    predicted: Predictions
-    errors: Float[np.ndarray, "case landmark"]
+    summary: RowSummary
+    answers: Answers | None = None
 
     @property
     def line(self) -> dict[str, Any]:
@@ -54,17 +80,37 @@ class Series(NamedTuple):
         return {"color": self.colour, "dash": self.dash, "width": 2}
 
 
-def style(place: int, variant: str) -> tuple[str, str]:
-    """Return colour and dash of the row at a place; the floor is grey and dotted everywhere."""
-    if variant == FLOOR:
-        return FLOOR_COLOUR, "dot"
-    return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
+class Styles:
+    """Colour and dash of every row, the same on all pages; the floor is grey and dotted.
+
+    Args:
+        boards: All boards of a site. Rows are numbered as they come, best first, the boards with most rows before.
+    """
+
+    def __init__(self, boards: Sequence[Board] = ()) -> None:
+        self._places: dict[str, int] = {}
+        for board in sorted(boards, key=lambda board: -len(board.ranked)):
+            for row in (*board.ranked, *board.measured):
+                if row.variant != FLOOR:
+                    self._places.setdefault(row.label, len(self._places))
+
+    def __call__(self, label: str, variant: str) -> tuple[str, str]:
+        """Return colour and dash of a row.
+
+        Args:
+            label: Of the row; a row that no board has takes the next free colour.
+            variant: Its variant.
+        """
+        if variant == FLOOR:
+            return FLOOR_COLOUR, "dot"
+        place = self._places.setdefault(label, len(self._places))
+        return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
 
 
 def landmark_errors(key: str, series: Sequence[Series], unit: str) -> Chart:
     """Draw each landmark's mean error as a field of colours, a line per method."""
-    names = series[0].predicted.landmarks
-    means = [means_by(item.errors, [[i] for i in range(len(names))]) for item in series]
+    names = series[0].summary.landmarks
+    means = [item.summary.means for item in series]
     top = float(np.nanquantile(np.array(means), 0.85))
     labels = [item.row.label for item in series]
     trace = {
@@ -95,15 +141,15 @@ def landmark_errors(key: str, series: Sequence[Series], unit: str) -> Chart:
     )
 
 
-def group_errors(key: str, series: Sequence[Series], unit: str, groups: Mapping[str, Sequence[str]]) -> Chart | None:
-    """Draw the mean error of each group (vertebra) in anatomical order; None where the landmarks have no groups."""
-    names = series[0].predicted.landmarks
-    members = {group: [names.index(n) for n in each if n in names] for group, each in groups.items()}
+def group_errors(key: str, series: Sequence[Series], unit: str, structures: Structures) -> Chart | None:
+    """Draw the mean error of each structure in anatomical order; None where the landmarks have no groups."""
+    names, word = series[0].summary.landmarks, structures.structure
+    members = {group: [names.index(n) for n in each if n in names] for group, each in structures.groups.items()}
     members = {group: each for group, each in members.items() if each}
     if len(members) < 2:
         return None
     labels = list(members)
-    means = [means_by(item.errors, members.values()) for item in series]
+    means = [item.summary.group_means(members.values()) for item in series]
     traces = [
         trace_of(place, item, marked=True)
         | {"x": labels, "y": rounded(values), "hovertemplate": f"%{{x}}: %{{y:.3g}} {unit}"}
@@ -112,12 +158,12 @@ def group_errors(key: str, series: Sequence[Series], unit: str, groups: Mapping[
     low, high = (pick(range(len(labels)), key=lambda i: means[0][i]) for pick in (min, max))
     return Chart(
         f"{key}-groups",
-        "Error per vertebra",
-        f"Mean radial error of the landmarks of each vertebra, in anatomical order. {series[0].row.label} errs least "
+        f"Error per {word}",
+        f"Mean radial error of the landmarks of each {word}, in anatomical order. {series[0].row.label} errs least "
         f"at {labels[low]} ({number(means[0][low], unit)} {unit}) and most at {labels[high]} "
         f"({number(means[0][high], unit)} {unit}).",
         {"data": traces, "layout": layout_of("", f"Mean radial error ({unit})", zero=True)},
-        _table(f"{key}-groups-table", "vertebra", labels, series, means, unit),
+        _table(f"{key}-groups-table", word, labels, series, means, unit),
     )
 
 

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from benchmark.predictions import Predictions
 from benchmark.thumbnails import DatasetRequest, FilmRequest, thumbnail_size
-from datamodules.components.badges import PHANTOM
 from leaderboards.boards.board import Board, Row
 from leaderboards.boards.numbers import number
-from leaderboards.site.figures import Series
 from leaderboards.site.run_predictions import mean_of
 from leaderboards.site.uncertainty_classes import CLASSES, COLOURS, Thresholds, classify, fit_thresholds
 
@@ -29,6 +28,14 @@ ENOUGH: Final = 5
 
 Draw = Callable[[DatasetRequest, Sequence[FilmRequest]], Mapping[str, Path]]
 """Gives the thumbnails, JPEG files, of the films that may be shown, by case."""
+
+
+class Answered(NamedTuple):
+    """A row with what its runs answered: the answers beside the labels, and their errors in the board's unit."""
+
+    row: Row
+    predicted: Predictions
+    errors: Float[np.ndarray, "case landmark"]
 
 
 class Overlay(NamedTuple):
@@ -79,11 +86,10 @@ class Gallery(NamedTuple):
 
 def place_of(board: Board) -> DatasetRequest:
     """Return where the films of a board are to be looked for."""
-    phantom = any(PHANTOM in run.badges for row in board.rows for run in row.runs)
-    return DatasetRequest(board.dataset, board.protocol, board.content, phantom)
+    return DatasetRequest(board.dataset, board.protocol, board.content, board.phantom)
 
 
-def extremes(series: Series) -> dict[str, int]:
+def extremes(series: Answered) -> dict[str, int]:
     """Return the positions of the best, the median and the worst case of a row's first seed, by mean error."""
     count = max(series.row.cases, 1)
     means = np.array([mean_of(errors) for errors in series.errors[:count]])
@@ -107,7 +113,7 @@ def image_name(place: DatasetRequest, case: str) -> str:
 
 
 def gallery(
-    place: DatasetRequest, series: Series, unit: str, images: Mapping[str, Path], limits: Thresholds | None
+    place: DatasetRequest, series: Answered, unit: str, images: Mapping[str, Path], limits: Thresholds | None
 ) -> Gallery:
     """Draw a row's best, median and worst case as far as their films are there."""
     cases = {which: i for which, i in extremes(series).items() if series.predicted.cases[i] in images}
@@ -129,7 +135,7 @@ def certainty_limits(validation: Predictions | None, unit: str) -> Thresholds | 
 
 
 def _overlay(
-    place: DatasetRequest, series: Series, unit: str, which: str, case: int, limits: Thresholds | None
+    place: DatasetRequest, series: Answered, unit: str, which: str, case: int, limits: Thresholds | None
 ) -> Overlay:
     predicted, errors = series.predicted, series.errors[case]
     height, width = (int(side) for side in predicted.size[case])

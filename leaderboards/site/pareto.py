@@ -23,9 +23,9 @@ def cost_charts(board: Board, key: str) -> tuple[Chart, ...]:
         key: Prefix of the charts' ids.
     """
     costs: tuple[tuple[str, str, str, dict[str, float | None]], ...] = (
-        ("time", "Time per image", "ms", {row.label: row.latency_ms for row in board.ranked}),
+        ("time", "Time per image", "ms", {row.label: row.cost.latency_ms for row in board.ranked}),
         ("parameters", "Parameters", "", {row.label: row.parameters for row in board.ranked}),
-        ("training", "Training time", "s", {row.label: row.train_seconds for row in board.ranked}),
+        ("training", "Training time", "s", {row.label: row.cost.train_seconds for row in board.ranked}),
     )
     drawn = (
         [pareto(f"{key}-{name}", board, what, unit, values) for name, what, unit, values in costs]

@@ -11,7 +11,7 @@ from leaderboards.pages.model import Chart, Paragraph, Section
 from leaderboards.robustness.page import meaning_table, severity_table, summary_table
 from leaderboards.robustness.scores import StressBoard, StressRow
 from leaderboards.site.blocks import ChartGrid
-from leaderboards.site.figures import MOST, hidden, layout_of, log_axis, rounded, style
+from leaderboards.site.figures import MOST, Styles, hidden, layout_of, log_axis, rounded
 
 _TEXT = (
     "The same films, corrupted at five severities; the weights are those trained on clean films. mCE is the mean over "
@@ -20,20 +20,21 @@ _TEXT = (
 )
 
 
-def robustness_section(board: StressBoard, key: str) -> Section:
+def robustness_section(board: StressBoard, key: str, styles: Styles) -> Section:
     """Show the robustness of the methods of a test set.
 
     Args:
         board: With at least one method.
         key: Prefix of ids.
+        styles: Colour and dash of every row.
     """
-    charts = tuple(_chart(board, name, f"{key}-stress-{place}") for place, name in enumerate(board.levels))
+    charts = tuple(_chart(board, name, f"{key}-stress-{place}", styles) for place, name in enumerate(board.levels))
     grid = ChartGrid(charts, "quarter", legend=f"{key}-stress-legend")
     blocks = (Paragraph((_TEXT,)), summary_table(board, key), grid, meaning_table(board.levels, key))
     return Section("Robustness", blocks, id=f"{key}-robustness")
 
 
-def _chart(board: StressBoard, name: str, key: str) -> Chart:
+def _chart(board: StressBoard, name: str, key: str, styles: Styles) -> Chart:
     column, rows = board.column, board.rows[:MOST]
     layout = layout_of("Severity", heading(column.title, column.unit), x=[-0.2, 5.2])
     layout["xaxis"]["dtick"] = 1
@@ -44,7 +45,7 @@ def _chart(board: StressBoard, name: str, key: str) -> Chart:
         key,
         name.capitalize(),
         _extremes(board, name),
-        {"data": [_trace(place, row, name) for place, row in enumerate(rows)], "layout": layout},
+        {"data": [_trace(place, row, name, styles) for place, row in enumerate(rows)], "layout": layout},
         severity_table(board, name, key),
         height=230,
     )
@@ -60,8 +61,8 @@ def _extremes(board: StressBoard, name: str) -> str:
     return f"{first} suffers least ({percent(least, sign=True)}), {last} suffers most ({percent(most, sign=True)})."
 
 
-def _trace(place: int, row: StressRow, name: str) -> dict[str, Any]:
-    colour, dash = style(place, row.variant)
+def _trace(place: int, row: StressRow, name: str, styles: Styles) -> dict[str, Any]:
+    colour, dash = styles(row.label, row.variant)
     curve = row.curve(name)
     return hidden(place, row.variant) | {
         "name": row.label,

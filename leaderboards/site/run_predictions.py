@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 
 from benchmark.predictions import PREDICTIONS, VALIDATION, Predictions, read_predictions
+from benchmark.store import HISTORY
 from leaderboards.boards.board import Row
 
+MONITOR: Final = "val/radial_error"
 _SMALLEST: Final = 1e-4
 """The least variance in square pixels, as in `metrics.uncertainty`."""
 
@@ -33,6 +35,14 @@ class RunPredictions:
         return Predictions(
             cases, known[0].landmarks, *map(np.concatenate, zip(*(part[2:] for part in known), strict=True))
         )
+
+    def history(self, row: Row) -> list[float]:
+        """Return the validation error of each epoch of a row's first run; empty where it kept none."""
+        path = next((runs[0].folder / HISTORY for runs in row.counted.values()), None)
+        if path is None or not path.is_file():
+            return []
+        frame = pd.read_csv(path)
+        return frame[MONITOR].dropna().astype(float).tolist() if MONITOR in frame else []
 
     def validation(self, row: Row) -> Predictions | None:
         """Return the validation cases of a row's first run, where it kept any."""
@@ -62,8 +72,3 @@ def mean_of(values: Float[np.ndarray, "*value"]) -> float:
     """Return the mean of the numbers that are there; NaN where there is none."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else float("nan")
-
-
-def means_by(values: Float[np.ndarray, "case landmark"], groups: Iterable[Iterable[int]]) -> list[float]:
-    """Return the mean over all cases of each group of landmarks."""
-    return [mean_of(values[:, list(group)]) for group in groups]

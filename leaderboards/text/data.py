@@ -14,10 +14,9 @@ from leaderboards.boards.badges import board_badges
 from leaderboards.boards.board import Board, Row, Score, ScoreColumn
 from leaderboards.boards.statistics import ALPHA, RowPair
 from leaderboards.pages.board_page import SCHEMA
-from leaderboards.pages.comparisons import is_private
 from leaderboards.text.files import DIGITS, csv_text
 
-VERSION: Final = "1.0"
+VERSION: Final = "1.1"
 """Of the schema: the second number grows with additions, the first with changes that break a reader."""
 
 
@@ -89,7 +88,7 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
         "rank": row.rank,
         "rank_leak_free": board.leak_free_ranks.get(row.key),
         "tied_with": None if tied is None else [other.label for other in tied],
-        **{"method": row.label, "variant": row.variant, "budget": row.budget},
+        **{"method": row.label, "variant": row.variant, "config": row.config, "budget": row.budget},
         "paper": {"citation": row.paper, "url": row.url},
         "seeds": [int(seed) for seed in row.seeds],
         "folds": row.folds,
@@ -101,11 +100,16 @@ def _row(board: Board, row: Row) -> dict[str, Any]:
 
 
 def _cost(row: Row) -> dict[str, Any]:
-    run = next((run for run in row.done if not run.human), None)
-    costs: dict[str, Any] = {"weights": run and run.weights}
-    costs |= {key: getattr(row, key) for key in ("flops", "latency_ms", "train_seconds")}
-    costs |= {"epochs": run and run.epochs, "input_size": run and run.input_size}
-    return costs | {key: (run and getattr(run, key)) or None for key in ("device", "precision", "commit")}
+    cost = row.cost
+    size = cost.input_size.split(",")[0]
+    return {
+        "weights": cost.weights or None,
+        **{key: getattr(cost, key) for key in ("flops", "latency_ms", "train_seconds")},
+        "epochs": next(iter(cost.epochs), None),
+        "input_size": [int(side) for side in size.split("x")] if size else None,
+        **{"device": next(iter(cost.devices), None), "precision": cost.precision or None},
+        "commit": cost.commit or None,
+    }
 
 
 def _score(row: Row, column: ScoreColumn, score: Score) -> dict[str, Any]:
@@ -137,20 +141,21 @@ def _record(board: Board, row: Row) -> dict[str, Any]:
         scores[f"{column.name}_leak_free"] = score.value_leak_free
         scores[f"{column.name}_paper"] = row.reported.get(column.name)
         scores[f"{column.name}_gap"] = row.gap(column.name)
-    run = row.done[0] if row.done and row.status != "human" else None
+    cost = row.cost
     return {
         **{key: getattr(board, key) for key in ("dataset", "protocol", "content", "test_set")},
         **{"rank": board.rank_text(row), "tied_with": board.tied_text(row), "status": row.status},
         **{"method": row.label, "variant": row.variant},
-        **{"paper": row.paper, "url": row.url, "budget": row.budget, "weights": row.weights},
+        **{"paper": row.paper, "url": row.url, "budget": row.budget, "weights": cost.weights},
         **{"seeds": " ".join(row.seeds), "folds": " ".join(row.folds)},
         "folds_expected": None if row.status == "reported" else board.folds_expected,
         **{"cases": row.cases or None, "cases_leak_free": row.cases_leak_free},
         **scores,
-        **{"parameters": row.parameters, "flops": row.flops, "latency_ms": row.latency_ms},
-        **{"train_seconds": row.train_seconds, "epochs": run and run.epochs, "input_size": row.input_size},
+        **{"parameters": row.parameters, "flops": cost.flops, "latency_ms": cost.latency_ms},
+        **{"train_seconds": cost.train_seconds, "epochs": next(iter(cost.epochs), None)},
+        "input_size": cost.input_size,
         "settings": ", ".join(row.settings),
-        **{"device": run and run.device, "precision": run and run.precision, "commit": run and run.commit},
+        **{"device": next(iter(cost.devices), None), "precision": cost.precision, "commit": cost.commit},
         **{"badges": "; ".join(row.badges), "notes": "; ".join(row.notes)},
     }
 
@@ -170,7 +175,7 @@ def _comparison(board: Board, pair: RowPair) -> dict[str, Any]:
     values = (
         *(board.dataset, board.protocol, board.content, board.test_set, column.name, column.unit),
         *(first.label, first.budget, first.rank, second.label, second.budget, second.rank),
-        *(compared.cases, None if is_private(board) else compared.patients, *pair.mean, *pair.median),
+        *(compared.cases, None if board.private else compared.patients, *pair.mean, *pair.median),
         *(pair.better, pair.worse, pair.p, pair.p_holm, pair.p_holm >= ALPHA if compared.tested else None),
     )
     return dict(zip(_COMPARISON_FIELDS, values, strict=True))

@@ -166,7 +166,7 @@ def test_later_commands_and_broken_data_tell_nothing_either(
     here, card, _, _ = ran
     monkeypatch.chdir(here)
     run = f"run --card {card} --methods mean_shape --epochs 1 --slots 1"
-    assert main(["leaderboard", "--predictions"]) == 0
+    assert main(["leaderboard", "--publish"]) == 0
     assert main(run.split()) == 0
     text = "".join(capfd.readouterr())
     assert "1 cells, 1 finished before" in text

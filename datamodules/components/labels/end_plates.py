@@ -64,6 +64,7 @@ def end_plate_schema(*, sacrum: bool) -> LandmarkSchema:
         flips=tuple(zip(names[::2], names[1::2], strict=True)),
         edges=tuple(edge for members in groups.values() for edge in _outline(members)),
         normalizer=("L1-TL", "L5-BL"),
+        structure="vertebra",
     )
 
 

@@ -13,8 +13,9 @@ from benchmark.store import RUN, RunStore
 from datamodules.hand import Hand
 from datamodules.isbi2015 import ISBI2015
 from datamodules.phantom.skull.films import write_isbi
+from leaderboards.boards.board import RowCost
 from leaderboards.boards.read import read_boards
-from leaderboards.publish import publish_predictions
+from leaderboards.publish import publish
 from tests.stored_runs import predictions, write_run
 
 READERS = ("senior", "junior")
@@ -86,7 +87,8 @@ def test_people_are_shown_without_a_rank_a_budget_and_costs(store: Path) -> None
     assert board.rows[0].notes == (
         "one of the 2 readers whose mean is the truth: 1/2 of its distance to the other one, by construction",
     )
-    assert (board.rows[0].train_seconds, board.rows[0].latency_ms, board.rows[0].parameters) == (None, None, None)
+    assert board.rows[0].cost == RowCost()
+    assert board.rows[0].parameters is None
 
 
 def test_against_a_single_reader_the_note_names_the_truth(store: Path) -> None:
@@ -95,8 +97,9 @@ def test_against_a_single_reader_the_note_names_the_truth(store: Path) -> None:
 
 
 def test_what_people_marked_is_never_published(store: Path, tmp_path: Path) -> None:
-    assert publish_predictions(store, tmp_path) == []
-    assert list(tmp_path.rglob("*")) == []
+    publish(store, read_boards(store, []), tmp_path)
+    assert list(tmp_path.rglob("*.parquet")) == []
+    assert all("reader" not in path.read_text() for path in (tmp_path / "cases").iterdir())
 
 
 def test_writing_again_replaces_the_same_folders(isbi: Path, tmp_path: Path) -> None:

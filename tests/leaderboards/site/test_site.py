@@ -20,9 +20,10 @@ from leaderboards.pages.svg import COLOURS, FLOOR_COLOUR
 from leaderboards.site.build import build_site
 from leaderboards.site.curves import error_curves, film_curves
 from leaderboards.site.figures import Series
-from leaderboards.site.films import certainty_limits, extremes
+from leaderboards.site.films import Answered, certainty_limits, extremes
 from leaderboards.site.pareto import pareto
 from leaderboards.site.run_predictions import RunPredictions, region_probability
+from leaderboards.site.summaries import summarise
 from tests.leaderboards.conftest import REPORTED, Drawn, certain, noisy
 
 VOID = {"meta", "link", "img", "input", "br", "path", "line"}
@@ -185,10 +186,12 @@ def test_the_error_curve_holds_the_scores(site_store: Path) -> None:
     assert predicted is not None
     errors = predicted.errors("mm")
     assert float(np.mean(errors)) == pytest.approx(row.value("mre_mm"), rel=1e-6)
-    figure = error_curves("k", [Series(row, COLOURS[0], "solid", predicted, errors)], "mm")
+    summary = summarise(predicted, "mm")
+    assert summary is not None
+    figure = error_curves("k", [Series(row, COLOURS[0], "solid", summary)], "mm")
     curve = figure.spec["data"][0]
-    at = round(1.0 / curve["dx"])
-    assert curve["y"][at] == pytest.approx(100 * (errors <= curve["dx"] * at + 1e-9).mean(), abs=0.01)
+    for share in (0, 25, 50, 90, 100):
+        assert curve["x"][curve["y"].index(share)] == pytest.approx(np.percentile(errors, share), rel=1e-3)
 
 
 def test_the_curve_of_films_holds_the_stored_scores(site_store: Path) -> None:
@@ -199,12 +202,13 @@ def test_the_curve_of_films_holds_the_stored_scores(site_store: Path) -> None:
     assert predicted is not None
     scores = np.array([score.value for score in CaseScores().of_row(row, "test", "nme").values()])
     assert scores.mean() == pytest.approx(row.value("nme"), rel=1e-6)
-    series = [Series(row, COLOURS[0], "solid", predicted, predicted.errors("mm"))]
+    summary = summarise(predicted, "mm")
+    assert summary is not None
+    series = [Series(row, COLOURS[0], "solid", summary)]
     figure = film_curves("k", series, [[*scores, np.nan]], column)
     assert figure is not None
     curve = figure.spec["data"][0]
-    at = len(curve["y"]) // 2
-    assert curve["y"][at] == pytest.approx(100 * (scores <= curve["dx"] * at + 1e-9).mean(), abs=0.01)
+    assert curve["x"][curve["y"].index(50)] == pytest.approx(np.median(scores), rel=1e-3)
     assert film_curves("k", series, [[np.nan]], column) is None
 
 
@@ -232,7 +236,7 @@ def test_best_median_and_worst_case_are_those_of_the_first_seed(site_store: Path
     assert predicted is not None
     errors = predicted.errors("mm")
     means = errors[:12].mean(axis=1)
-    found = extremes(Series(row, "", "", predicted, errors))
+    found = extremes(Answered(row, predicted, errors))
     assert len(errors) == 24
     assert found == {"best": means.argmin(), "median": np.argsort(means)[5], "worst": means.argmax()}
 
