@@ -34,7 +34,7 @@ class ConvDense(CoordinateMethod):
             "The last layer starts at zero and predicts offsets from the mean training shape.",
         ),
     )
-    variants: ClassVar = {"conv-dense": {}, "conv-dense-densenet121": {"backbone_name": "densenet121"}}
+    variants: ClassVar = {"conv-dense": {}, "conv-dense-densenet121": {"backbone_name": "densenet121.tv_in1k"}}
     smoke: ClassVar = {"backbone_name": "test_resnet", "dense": 32, "input_size": (64, 64), "lr": 1e-3}
 
     def __init__(

@@ -27,7 +27,10 @@ TRAINING = (
     "Augmentation (augment=True: hand and spine) has the numbers of Payer et al.'s public code; the paper gives none; "
     "it refers to Payer et al. for the hand and to BoostNet for the spine (Sec. 4.2).",
 )
-WEIGHTS = "Without weights=imagenet the backbone starts at random; the paper's starts from ImageNet."
+WEIGHTS = (
+    "Without weights=imagenet the backbone starts at random; the paper's starts from ImageNet, in the public code with "
+    "torchvision's weights, which the names of the backbones here mean."
+)
 
 
 class FARNet(FARNetTraining):
@@ -58,11 +61,11 @@ class FARNet(FARNetTraining):
     )
     variants: ClassVar = {
         "farnet": {},
-        "farnet-vgg16": {"backbone_name": "vgg16", "epochs": 900},
-        "farnet-vgg19": {"backbone_name": "vgg19", "epochs": 900},
-        "farnet-resnet101": {"backbone_name": "resnet101"},
-        "farnet-resnet152": {"backbone_name": "resnet152"},
-        "farnet-densenet169": {"backbone_name": "densenet169"},
+        "farnet-vgg16": {"backbone_name": "vgg16.tv_in1k", "epochs": 900},
+        "farnet-vgg19": {"backbone_name": "vgg19.tv_in1k", "epochs": 900},
+        "farnet-resnet101": {"backbone_name": "resnet101.tv_in1k"},
+        "farnet-resnet152": {"backbone_name": "resnet152.tv_in1k"},
+        "farnet-densenet169": {"backbone_name": "densenet169.tv_in1k"},
         "farnet-msfa-add": {"fusion": "add", "refinement": "none", "loss": "l2"},
         "farnet-msfa": {"refinement": "none", "loss": "l2"},
         "farnet-msfa-fr-naive": {"refinement": "naive", "loss": "l2"},
@@ -76,7 +79,7 @@ class FARNet(FARNetTraining):
     def __init__(
         self,
         schema: LandmarkSchema,
-        backbone_name: str = "densenet121",
+        backbone_name: str = "densenet121.tv_in1k",
         fusion: Fusion = "concatenate",
         refinement: Refinement = "full",
         loss: Loss = "ewc",
@@ -131,8 +134,9 @@ class FARNet(FARNetTraining):
         if not self.paper_code:
             return super().predict(batch)
         films = [batch._replace(image=film[None]) for film in batch.image]  # each under its own statistics
-        points, spread, _ = zip(*(super(FARNet, self).predict(film) for film in films), strict=True)
-        return Prediction(torch.cat(points) - CODE_SHIFT, torch.cat(spread))
+        read = [super(FARNet, self).predict(film) for film in films]
+        spread = [each.covariance for each in read if each.covariance is not None]
+        return Prediction(torch.cat([each.points for each in read]) - CODE_SHIFT, torch.cat(spread))
 
 
 class FARNetwork(nn.Module):

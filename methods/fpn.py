@@ -36,7 +36,7 @@ class FPN(FARNetTraining):
     def __init__(
         self,
         schema: LandmarkSchema,
-        backbone_name: str = "densenet121",
+        backbone_name: str = "densenet121.tv_in1k",
         width: int = 256,
         input_size: tuple[int, int] = (800, 640),
         sigma: Pixels = 10.0,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
+import timm
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -10,8 +13,11 @@ from torch.nn import functional as F
 
 from datamodules.base import Batch, LandmarkSchema
 from datamodules.components.samples import collate
+from methods.components.images.intensity import IMAGENET
+from methods.components.networks.backbones import film_statistics
 from methods.components.networks.feature_pyramid import FeaturePyramid
 from methods.farnet import FARNet, FARNetwork
+from methods.fpn import FPN
 
 from .conftest import build, make_samples
 
@@ -42,6 +48,17 @@ def test_no_weight_of_a_variant_is_dead_and_its_heatmaps_have_their_strides(vari
     assert all(heatmap.shape == (1, 19, 64 // stride, 96 // stride) for stride, heatmap in heatmaps.items())
     torch.stack([heatmap.sum() for heatmap in heatmaps.values()]).sum().backward()
     assert [name for name, parameter in method.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize("method", [FARNet, FPN])
+def test_every_backbone_means_torchvisions_weights_as_in_the_public_code(method: type[FARNet | FPN]) -> None:
+    default = inspect.signature(method).parameters["backbone_name"].default
+    names = {default, *(hparams.get("backbone_name", default) for hparams in method.variants.values())}
+    for name in names:
+        config = timm.get_pretrained_cfg(name)
+        assert (config.architecture, config.tag) == tuple(name.split("."))
+        assert config.tag == "tv_in1k"
+        assert film_statistics(name, "imagenet") == IMAGENET
 
 
 def test_vggs_first_block_takes_the_place_of_the_convolution_over_the_film() -> None:
