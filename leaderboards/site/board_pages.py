@@ -17,6 +17,8 @@ from leaderboards.site.figures import Answers, Series, Structures, Styles
 from leaderboards.site.robustness import robustness_section
 from leaderboards.site.run_predictions import RunPredictions
 from leaderboards.site.summaries import RowSummary, summarise
+from leaderboards.site.uncertainty import uncertainty_charts
+from leaderboards.site.uncertainty_classes import grade
 
 FILM_CURVE: Final = "nme"
 """The score of single films whose distribution a paper draws (Fard et al. 2022, Fig. 8)."""
@@ -91,7 +93,7 @@ def complete_page(content: BoardPage, sources: Sources) -> SitePage:
         section = sections[place]
         unit = board.facts.get("unit", "px")
         series = _series(board, predictions, unit, sources)
-        drawn = _films(board, series, predictions, unit, sources.draw)
+        drawn = _films(board, series, unit, sources.draw)
         stressed = next((each for each in sources.stressed if each.rows and _same_films(board, each)), None)
         added = (
             *_chart_section(section.id, board, series, unit, sources.structures),
@@ -128,7 +130,8 @@ def _series_of(board: Board, row: Row, predictions: RunPredictions, unit: str, s
     summary = predicted and summarise(predicted, unit, predictions.history(row))
     if predicted is None or summary is None:
         return []
-    return [Series(row, *style, summary, Answers(predicted, predicted.errors(unit)))]
+    grading = grade(predicted, predictions.validation(row), unit)
+    return [Series(row, *style, summary, Answers(predicted, predicted.errors(unit), grading))]
 
 
 def _chart_section(
@@ -141,6 +144,7 @@ def _chart_section(
         _film_curves(key, board, series),
         figures.group_errors(key, series, unit, structures),
         curves.calibration_curves(key, series),
+        *uncertainty_charts(key, series, unit, structures.groups),
         curves.learning_curves(key, series),
         figures.landmark_errors(key, series, unit),
     ]
@@ -159,9 +163,7 @@ def _film_curves(key: str, board: Board, series: Sequence[Series]) -> Chart | No
     return curves.film_curves(key, series, [[score.value for score in scores] for scores in found], column)
 
 
-def _films(
-    board: Board, series: Sequence[Series], predictions: RunPredictions, unit: str, draw: films.Draw | None
-) -> Films:
+def _films(board: Board, series: Sequence[Series], unit: str, draw: films.Draw | None) -> Films:
     """Return the films of each drawn row, their thumbnails, and a sentence about them."""
     if board.private:
         return Films(note=_PRIVATE)
@@ -177,8 +179,7 @@ def _films(
         return Films(note=_NO_FILMS)
     galleries = {}
     for item in answered:
-        limits = films.certainty_limits(predictions.validation(item.row), unit)
-        gallery = films.gallery(place, item, unit, images, limits)
+        gallery = films.gallery(place, item, unit, images)
         if gallery.overlays:
             galleries[item.row.label] = gallery
     return Films(galleries, {films.image_name(place, case): path for case, path in images.items()}, _MORE_FILMS)

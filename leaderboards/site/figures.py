@@ -16,6 +16,7 @@ from leaderboards.pages.model import Chart, PageTable, TableCell, TableColumn, T
 from leaderboards.pages.scores import METHOD
 from leaderboards.pages.svg import COLOURS, FLOOR_COLOUR
 from leaderboards.site.summaries import RowSummary
+from leaderboards.site.uncertainty_classes import Grading
 
 SHADES: Final = [[0, "#f4f7f9"], [0.25, "#bcd5e4"], [0.5, "#6fa3c4"], [0.75, "#28648f"], [1, "#0c2236"]]
 """Of fields of numbers: one hue, ever darker, so that it survives any colour vision and grey print."""
@@ -51,10 +52,12 @@ class Answers(NamedTuple):
     Attributes:
         predicted: The answers beside the labels, the first seed's films first.
         errors: Their radial errors in the board's unit.
+        grading: How certain their points are; None where they are not graded.
     """
 
     predicted: Predictions
     errors: Float[np.ndarray, "case landmark"]
+    grading: Grading | None = None
 
 
 class Series(NamedTuple):

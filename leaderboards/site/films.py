@@ -16,26 +16,40 @@ from benchmark.thumbnails import DatasetRequest, FilmRequest, thumbnail_size
 from leaderboards.boards.board import Board, Row
 from leaderboards.boards.numbers import number
 from leaderboards.site.run_predictions import mean_of
-from leaderboards.site.uncertainty_classes import CLASSES, COLOURS, Thresholds, classify, fit_thresholds
+from leaderboards.site.uncertainty_classes import CLASSES, COLOURS, Grading
 
 PARTS: Final = 4
 """Overlays are drawn in whole numbers of a quarter of a pixel, which is half of the bytes."""
 REGION: Final = 0.5
 """Probability of the ellipses."""
-ENOUGH: Final = 5
-"""Validation films below which no threshold of certainty is fitted."""
-
 
 Draw = Callable[[DatasetRequest, Sequence[FilmRequest]], Mapping[str, Path]]
 """Gives the thumbnails, JPEG files, of the films that may be shown, by case."""
 
 
 class Answered(NamedTuple):
-    """A row with what its runs answered: the answers beside the labels, and their errors in the board's unit."""
+    """A row with what its runs answered: see `figures.Answers`."""
 
     row: Row
     predicted: Predictions
     errors: Float[np.ndarray, "case landmark"]
+    grading: Grading | None = None
+
+
+class Marks(NamedTuple):
+    """The predicted points of one class of certainty, or of a film that is not graded.
+
+    Attributes:
+        name: The class; empty where points are not graded.
+        colour: Of the class; empty where points are not graded.
+        points: SVG path of the points.
+        regions: SVG path of the ellipses round those that have a covariance.
+    """
+
+    name: str
+    colour: str
+    points: str
+    regions: str
 
 
 class Overlay(NamedTuple):
@@ -50,9 +64,8 @@ class Overlay(NamedTuple):
         width: Of the thumbnail.
         height: Of the thumbnail.
         truth: SVG path of the true points.
-        predicted: SVG path of the predicted ones.
-        links: SVG path of the lines between both.
-        regions: Class name, colour and SVG path of the predicted regions.
+        links: SVG path of the lines between true and predicted ones.
+        predicted: The predicted points by class of certainty.
     """
 
     which: str
@@ -63,9 +76,8 @@ class Overlay(NamedTuple):
     width: int
     height: int
     truth: str
-    predicted: str
     links: str
-    regions: tuple[tuple[str, str, str], ...]
+    predicted: tuple[Marks, ...]
 
 
 class Gallery(NamedTuple):
@@ -74,13 +86,15 @@ class Gallery(NamedTuple):
     Attributes:
         row: The row.
         overlays: Its best, median and worst case.
-        certainty: Classes of certainty and their colours with their limits, where they could be fitted.
+        certainty: Classes of certainty, their colours and their ranges of sigma_p, where points are graded.
+        source: Whose limits these are, as a sentence.
         regions: Whether regions are drawn.
     """
 
     row: Row
     overlays: tuple[Overlay, ...]
     certainty: tuple[tuple[str, str, str], ...]
+    source: str
     regions: bool
 
 
@@ -112,31 +126,19 @@ def image_name(place: DatasetRequest, case: str) -> str:
     return f"films/{place.name}/{digest}.jpg"
 
 
-def gallery(
-    place: DatasetRequest, series: Answered, unit: str, images: Mapping[str, Path], limits: Thresholds | None
-) -> Gallery:
+def gallery(place: DatasetRequest, series: Answered, unit: str, images: Mapping[str, Path]) -> Gallery:
     """Draw a row's best, median and worst case as far as their films are there."""
     cases = {which: i for which, i in extremes(series).items() if series.predicted.cases[i] in images}
-    overlays = tuple(_overlay(place, series, unit, which, case, limits) for which, case in cases.items())
-    labels: tuple[tuple[str, str, str], ...] = ()
-    if limits is not None:
-        low, high = (f"{number(value, unit)} {unit}" for value in limits)
-        words = (f"sigma below {low}", f"sigma from {low} to {high}", f"sigma from {high} on")
-        labels = tuple(zip(CLASSES, COLOURS, words, strict=True))
-    return Gallery(series.row, overlays, labels, any(overlay.regions for overlay in overlays))
+    overlays = tuple(_overlay(place, series, unit, which, case) for which, case in cases.items())
+    regions, grading = any(marks.regions for overlay in overlays for marks in overlay.predicted), series.grading
+    if grading is None:
+        return Gallery(series.row, overlays, (), "", regions)
+    return Gallery(
+        series.row, overlays, tuple(zip(CLASSES, COLOURS, grading.words, strict=True)), grading.source, regions
+    )
 
 
-def certainty_limits(validation: Predictions | None, unit: str) -> Thresholds | None:
-    """Fit the limits of certainty on validation cases; None where there are no millimetres, no sigma or few cases."""
-    if validation is None or unit != "mm" or len(validation.cases) < ENOUGH:
-        return None
-    sigma, errors = validation.sigma("mm").ravel(), validation.errors("mm").ravel()
-    return fit_thresholds(sigma, errors) if (np.isfinite(sigma) & np.isfinite(errors)).any() else None
-
-
-def _overlay(
-    place: DatasetRequest, series: Answered, unit: str, which: str, case: int, limits: Thresholds | None
-) -> Overlay:
+def _overlay(place: DatasetRequest, series: Answered, unit: str, which: str, case: int) -> Overlay:
     predicted, errors = series.predicted, series.errors[case]
     height, width = (int(side) for side in predicted.size[case])
     small = thumbnail_size((height, width))
@@ -154,26 +156,33 @@ def _overlay(
         image_name(place, predicted.cases[case]),
         small[1],
         small[0],
-        "".join(f"M{_xy(p)}h0" for p in truth[known]),
-        "".join(f"M{_xy(p)}h0" for p in points),
+        _dots(truth[known]),
         "".join(f"M{_xy(a)}l{_xy(b - a)}" for a, b in zip(truth[known], points[known], strict=True)),
-        _regions(predicted, case, points, scale, limits, unit),
+        _marks(series, case, points, scale),
     )
 
 
-def _regions(
-    predicted: Predictions, case: int, points: np.ndarray, scale: np.ndarray, limits: Thresholds | None, unit: str
-) -> tuple[tuple[str, str, str], ...]:
-    covariance = predicted.covariance[case]
+def _marks(series: Answered, case: int, points: np.ndarray, scale: np.ndarray) -> tuple[Marks, ...]:
+    covariance = series.predicted.covariance[case]
     known = np.isfinite(covariance).all((-2, -1))
-    if not known.any():
-        return ()
-    paths = [_ellipse(point, entry, scale) for point, entry in zip(points[known], covariance[known], strict=True)]
-    if limits is None:
-        return (("not graded", "#e9e9e9", "".join(paths)),)
-    classes = classify(predicted.sigma(unit)[case][known], limits)
-    joined = ["".join(path for path, c in zip(paths, classes, strict=True) if c == k) for k in range(len(CLASSES))]
-    return tuple(item for item in zip(CLASSES, COLOURS, joined, strict=True) if item[2])
+    ellipses = np.array(
+        [
+            _ellipse(point, entry, scale) if has else ""
+            for point, entry, has in zip(points, covariance, known, strict=True)
+        ]
+    )
+    if series.grading is None:
+        return (Marks("", "", _dots(points), "".join(ellipses)),)
+    classes = series.grading.classes(series.predicted)[case]
+    found = (
+        Marks(name, colour, _dots(points[classes == k]), "".join(ellipses[classes == k]))
+        for k, (name, colour) in enumerate(zip(CLASSES, COLOURS, strict=True))
+    )
+    return tuple(marks for marks in found if marks.points)
+
+
+def _dots(points: np.ndarray) -> str:
+    return "".join(f"M{_xy(point)}h0" for point in points)
 
 
 def _ellipse(point: np.ndarray, entry: np.ndarray, scale: np.ndarray) -> str:

@@ -5,14 +5,22 @@ Numbers only, no torch, so that pictures and tables can use it.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from benchmark.predictions import Predictions
+
 CLASSES: Final = ("certain", "moderately uncertain", "highly uncertain")
-COLOURS: Final = ("#7b2d8b", "#f2c500", "#d62728")
-"""Violet, yellow and red, one per class."""
+COLOURS: Final = ("#b64fd0", "#f2c500", "#e0322c")
+"""Violet, yellow and red, one per class, each light enough for a dark film."""
+CERTAIN_MM: Final = 1.5
+"""The most that a certain point may err, by the paper."""
+MODERATE_MM: Final = 2.0
+"""The most that a moderately uncertain point may err, by the paper."""
+ENOUGH: Final = 5
+"""Validation films below which no threshold is fitted."""
 
 
 class Thresholds(NamedTuple):
@@ -25,6 +33,68 @@ class Thresholds(NamedTuple):
 
     certain: float
     moderate: float
+
+
+PAPERS: Final = Thresholds(0.0087, 0.0097)
+"""What the paper chose for its cervical crops, in fractions of the crop's sides."""
+
+
+class Grading(NamedTuple):
+    """How the points of a row are graded.
+
+    Attributes:
+        thresholds: Where the classes meet.
+        unit: Of sigma_p: fractions of a crop's sides, or millimetres.
+        fitted: Whether the thresholds were fitted on the row's own validation films; otherwise they are the paper's.
+    """
+
+    thresholds: Thresholds
+    unit: Literal["crop", "mm"]
+    fitted: bool
+
+    @property
+    def source(self) -> str:
+        """Whose thresholds these are, as a sentence."""
+        if self.fitted:
+            return (
+                "The limits were fitted on the run's own validation films so that certain points err by at most "
+                f"{CERTAIN_MM:g} mm and moderately uncertain ones by at most {MODERATE_MM:g} mm, one in twenty "
+                "excepted."
+            )
+        return "The limits are those that Upadhyay et al. chose for their cervical crops, not fitted to these films."
+
+    @property
+    def words(self) -> tuple[str, str, str]:
+        """The range of sigma_p of each class."""
+        low, high = (f"{limit:.3g}" + (" mm" if self.unit == "mm" else "") for limit in self.thresholds)
+        of = " of the crop's sides" if self.unit == "crop" else ""
+        return f"sigma_p below {low}{of}", f"from {low} to {high}", f"from {high} on"
+
+    def classes(self, predicted: Predictions) -> Int[np.ndarray, "case landmark"]:
+        """Return the position of each point's class in `CLASSES`."""
+        return classify(predicted.sigma(self.unit), self.thresholds)
+
+
+def grade(predicted: Predictions, validation: Predictions | None, unit: str) -> Grading | None:
+    """Choose how a row's points are graded; None where no point has a sigma_p in one of the units.
+
+    Sigma_p counts in fractions of the crop, as in the paper, where predictions tell their crops, otherwise in
+    millimetres. Thresholds are fitted on the validation films where these have millimetres and are enough; else the
+    paper's hold for fractions of crops, and nothing for millimetres.
+
+    Args:
+        predicted: What the row answered.
+        validation: What its first run answered on its validation films; None where it kept nothing.
+        unit: The board's, in which errors are measured: `mm` or `px`.
+    """
+    measure: Literal["crop", "mm"] = "crop" if np.isfinite(predicted.sigma("crop")).any() else "mm"
+    if not np.isfinite(predicted.sigma(measure)).any():
+        return None
+    if validation is not None and unit == "mm" and len(validation.cases) >= ENOUGH:
+        sigma, errors = validation.sigma(measure).ravel(), validation.errors("mm").ravel()
+        if (np.isfinite(sigma) & np.isfinite(errors)).any():
+            return Grading(fit_thresholds(sigma, errors), measure, fitted=True)
+    return Grading(PAPERS, "crop", fitted=False) if measure == "crop" else None
 
 
 def classify(sigma: Float[np.ndarray, "*point"], thresholds: Thresholds) -> Int[np.ndarray, "*point"]:
@@ -41,8 +111,8 @@ def classify(sigma: Float[np.ndarray, "*point"], thresholds: Thresholds) -> Int[
 def fit_thresholds(
     sigma: Float[np.ndarray, " point"],
     error_mm: Float[np.ndarray, " point"],
-    certain_mm: float = 1.5,
-    moderate_mm: float = 2.0,
+    certain_mm: float = CERTAIN_MM,
+    moderate_mm: float = MODERATE_MM,
     tolerance: float = 0.05,
 ) -> Thresholds:
     """Choose tau1 and tau2 on **validation** points, by the paper's rule, as high as it allows.

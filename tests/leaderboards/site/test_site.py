@@ -20,7 +20,7 @@ from leaderboards.pages.svg import COLOURS, FLOOR_COLOUR
 from leaderboards.site.build import build_site
 from leaderboards.site.curves import error_curves, film_curves
 from leaderboards.site.figures import Series
-from leaderboards.site.films import Answered, certainty_limits, extremes
+from leaderboards.site.films import Answered, extremes
 from leaderboards.site.pareto import pareto
 from leaderboards.site.run_predictions import RunPredictions, region_probability
 from leaderboards.site.summaries import summarise
@@ -239,14 +239,6 @@ def test_best_median_and_worst_case_are_those_of_the_first_seed(site_store: Path
     found = extremes(Answered(row, predicted, errors))
     assert len(errors) == 24
     assert found == {"best": means.argmin(), "median": np.argsort(means)[5], "worst": means.argmax()}
-
-
-def test_certainty_is_graded_only_in_millimetres_and_on_enough_films(tmp_path: Path) -> None:
-    certain(noisy(1.0)).to_parquet(tmp_path / "many.parquet")
-    certain(noisy(1.0, cases=4)).to_parquet(tmp_path / "few.parquet")
-    many, few = (read_predictions(tmp_path / f"{name}.parquet")["test"] for name in ("many", "few"))
-    assert certainty_limits(many, "mm") is not None
-    assert [certainty_limits(many, "px"), certainty_limits(few, "mm"), certainty_limits(None, "mm")] == [None] * 3
 
 
 def test_the_front_is_what_nobody_beats_in_both(site_store: Path) -> None:
