@@ -79,8 +79,8 @@ def grade(predicted: Predictions, validation: Predictions | None, unit: str) -> 
     """Choose how a row's points are graded; None where no point has a sigma_p in one of the units.
 
     Sigma_p counts in fractions of the crop, as in the paper, where predictions tell their crops, otherwise in
-    millimetres. Thresholds are fitted on the validation films where these have millimetres and are enough; else the
-    paper's hold for fractions of crops, and nothing for millimetres.
+    millimetres. Thresholds are fitted on the validation films that no fold tests, where these have millimetres and are
+    enough; else the paper's hold for fractions of crops, and nothing for millimetres.
 
     Args:
         predicted: What the row answered.
@@ -90,9 +90,10 @@ def grade(predicted: Predictions, validation: Predictions | None, unit: str) -> 
     measure: Literal["crop", "mm"] = "crop" if np.isfinite(predicted.sigma("crop")).any() else "mm"
     if not np.isfinite(predicted.sigma(measure)).any():
         return None
-    if validation is not None and unit == "mm" and len(validation.cases) >= ENOUGH:
-        sigma, errors = validation.sigma(measure).ravel(), validation.errors("mm").ravel()
-        if (np.isfinite(sigma) & np.isfinite(errors)).any():
+    if validation is not None and unit == "mm":
+        untested = [place for place, case in enumerate(validation.cases) if case not in set(predicted.cases)]
+        sigma, errors = (values[untested].ravel() for values in (validation.sigma(measure), validation.errors("mm")))
+        if len(untested) >= ENOUGH and (np.isfinite(sigma) & np.isfinite(errors)).any():
             return Grading(fit_thresholds(sigma, errors), measure, fitted=True)
     return Grading(PAPERS, "crop", fitted=False) if measure == "crop" else None
 

@@ -23,13 +23,13 @@ MM = 0.5
 """Per pixel, of the stored films."""
 
 
-def frame(seed: int = 0, cases: int = 40, crop: tuple[float, float] = (200.0, 100.0)) -> pd.DataFrame:
+def frame(seed: int = 0, cases: int = 40, first: int = 0) -> pd.DataFrame:
     """Predictions whose errors follow their variances, read from crops."""
     random = np.random.default_rng(seed)
     sigma = random.uniform(0.5, 3.0, (cases, len(NAMES))) * np.arange(1, len(NAMES) + 1)
-    found = predictions(sigma * np.abs(random.normal(size=sigma.shape)))
+    found = predictions(sigma * np.abs(random.normal(size=sigma.shape)), first=first)
     variances = np.square(sigma).ravel()
-    return found.assign(cov_xx=variances, cov_xy=0.0, cov_yy=variances / 4, crop_side_x=crop[0], crop_side_y=crop[1])
+    return found.assign(cov_xx=variances, cov_xy=0.0, cov_yy=variances / 4, crop_side_x=200.0, crop_side_y=100.0)
 
 
 def sigma_in_crops(table: pd.DataFrame) -> pd.Series:
@@ -153,27 +153,26 @@ def test_missing_labels_do_not_count(tmp_path: Path, row: Row) -> None:
 
 def test_points_are_graded_in_fractions_of_crops_where_crops_are_known_and_by_validation_films(tmp_path: Path) -> None:
     frame().to_parquet(tmp_path / "a")
-    frame(1).to_parquet(tmp_path / "b")
-    frame(cases=4).to_parquet(tmp_path / "few")
-    frame().drop(columns=["crop_side_x", "crop_side_y"]).to_parquet(tmp_path / "old")
+    frame(1, first=100).to_parquet(tmp_path / "b")
+    frame(cases=4, first=100).to_parquet(tmp_path / "few")
+    for name, first in (("old", 0), ("old validation", 100)):
+        frame(first=first).drop(columns=["crop_side_x", "crop_side_y"]).to_parquet(tmp_path / name)
     predictions(np.ones((9, len(NAMES)))).to_parquet(tmp_path / "silent")
-    test, validation, few, old, silent = (
-        read_predictions(tmp_path / name, NAMES)["test"] for name in ("a", "b", "few", "old", "silent")
-    )
+    names = ("a", "b", "few", "old", "old validation", "silent")
+    test, validation, few, old, others, silent = (read_predictions(tmp_path / name, NAMES)["test"] for name in names)
     fitted = grade(test, validation, "mm")
     assert fitted is not None
     assert (fitted.unit, fitted.fitted) == ("crop", True)
     sure = validation.errors("mm")[validation.sigma("crop") < fitted.thresholds.certain]
     assert sure.size
     assert (sure > 1.5).mean() <= 0.05
-    for unit, films in (("px", validation), ("mm", few), ("mm", None)):  # nothing to fit on: the paper's
+    for unit, films in (("px", validation), ("mm", few), ("mm", test), ("mm", None)):  # nothing to fit on: the paper's
         assert grade(test, films, unit) == Grading(PAPERS, "crop", fitted=False)
-    in_mm = grade(old, old, "mm")
+    in_mm = grade(old, others, "mm")
     assert in_mm is not None
     assert (in_mm.unit, in_mm.fitted) == ("mm", True)
-    assert [grade(old, old, "px"), grade(old, few, "mm"), grade(old, None, "mm"), grade(silent, test, "mm")] == [
-        None
-    ] * 4
+    ungraded = [(old, others, "px"), (old, few, "mm"), (old, old, "mm"), (old, None, "mm"), (silent, validation, "mm")]
+    assert [grade(*each) for each in ungraded] == [None] * len(ungraded)
 
 
 def test_a_grading_names_its_limits_and_whose_they_are() -> None:
