@@ -71,6 +71,18 @@ def discover_methods(plugins: Sequence[Path | str] = ()) -> dict[str, type[Metho
         raise ValueError(str(error)) from error
 
 
+def methods_of_file(path: Path) -> list[type[Method]]:
+    """Return the methods that a file defines, which need not be free of names that other methods have.
+
+    Raises:
+        ValueError: The file is not there, cannot be imported or holds no method.
+    """
+    try:
+        return methods.methods_of_file(path)
+    except TypeError as error:  # of the file's content: the message names it
+        raise ValueError(str(error)) from error
+
+
 def all_variants(known: Mapping[str, type[Method]]) -> dict[str, Variant]:
     """Return every variant by name."""
     return {

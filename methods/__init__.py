@@ -11,6 +11,7 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from itertools import chain
@@ -25,7 +26,7 @@ def discover(plugins: Sequence[Path | str] = ()) -> dict[str, type[Method]]:
 
     Raises:
         TypeError: A module defines no method.
-        ValueError: Two modules claim one variant name, or a plugin file is not there.
+        ValueError: Two modules claim one variant name, or a plugin file is not there or cannot be imported.
     """
     modules = [
         importlib.import_module(f"{__name__}.{module.name}")
@@ -45,6 +46,16 @@ def discover(plugins: Sequence[Path | str] = ()) -> dict[str, type[Method]]:
     return dict(sorted(found.items()))
 
 
+def methods_of_file(path: Path) -> list[type[Method]]:
+    """Return the methods that a file defines, wherever it lies.
+
+    Raises:
+        TypeError: It defines none.
+        ValueError: It is not there or cannot be imported.
+    """
+    return _methods_of(_load_file(path))
+
+
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise ValueError(f"there is no plugin file {path}; --plugin takes the path of a Python file.")
@@ -54,8 +65,21 @@ def _load_file(path: Path) -> ModuleType:
         raise ValueError(f"{path} is not a Python file; --plugin takes a file that ends in .py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a file from outside raises
+        del sys.modules[name]
+        place = f"{path}{_line_of(error, path)}"
+        raise ValueError(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
     return module
+
+
+def _line_of(error: Exception, path: Path) -> str:
+    """Name the line of a file at which an import failed, `:12`; nothing where it was not in the file."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == path.absolute()]
+    line = error.lineno if isinstance(error, SyntaxError) else (lines or [None])[-1]
+    return f":{line}" if line else ""
 
 
 def _methods_of(module: ModuleType) -> list[type[Method]]:

@@ -37,6 +37,7 @@ COMMANDS: Commands = {
         "new-card": data.new_card,
     },
     "new": {"method": new.new_method},
+    "check-method": new.check_method,
 }
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lightning import Trainer
 from torch.utils.data import DataLoader
 
+from benchmark.contract.tiny_films import make_samples
 from benchmark.training.trainer import make_trainer, quiet
 from datamodules.base import LandmarkSchema
 from datamodules.components.samples import collate
@@ -22,8 +23,6 @@ from methods.components.crops.crops import Crops
 from methods.components.initial_weights import read_weights
 from methods.components.losses import attenuated_l2
 from methods.components.networks.cbam import CBAM
-
-from .conftest import make_samples
 
 ALL = torch.ones(1, 2, dtype=torch.bool)
 

@@ -8,11 +8,10 @@ from pathlib import Path
 import torch
 
 from benchmark.cli.new import TEMPLATE
+from benchmark.contract.tiny_films import build, make_samples
 from datamodules.base import LandmarkSchema
 from datamodules.components.samples import collate
 from methods import discover
-
-from .conftest import build, make_samples
 
 CONTRIBUTING = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
 

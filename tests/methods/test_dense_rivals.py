@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from benchmark.contract.tiny_films import build, make_samples
 from datamodules.base import LandmarkSchema
 from datamodules.components.samples import collate
 from methods.base import Method
 from methods.boostnet import BoostLayer, BoostNet, StructuredOutput, neighbours
 from methods.conv_dense import ConvDense
-
-from .conftest import build, make_samples
 
 SPINE = LandmarkSchema(tuple(f"p{i}" for i in range(68)))
 

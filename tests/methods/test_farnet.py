@@ -11,6 +11,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmark.contract.tiny_films import build, make_samples
 from datamodules.base import Batch, LandmarkSchema
 from datamodules.components.samples import collate
 from methods.components.images.intensity import IMAGENET
@@ -18,8 +19,6 @@ from methods.components.networks.backbones import film_statistics
 from methods.components.networks.feature_pyramid import FeaturePyramid
 from methods.farnet import FARNet, FARNetwork
 from methods.fpn import FPN
-
-from .conftest import build, make_samples
 
 CEPHALOMETRIC = LandmarkSchema(tuple(f"p{i}" for i in range(19)))
 ABLATION = [name for name, hparams in FARNet.variants.items() if "backbone_name" not in hparams]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmark.contract.tiny_films import build, make_samples
 from datamodules.base import Batch, LandmarkSchema
 from datamodules.components.samples import apply_affine, collate
 from methods import discover
@@ -13,8 +14,6 @@ from methods.components.bases.two_orders import TwoOrders
 from methods.components.heatmap import covariance, gaussian
 from methods.components.images.turning import turn
 from methods.posenet import PoseNet
-
-from .conftest import build, make_samples
 
 RIVALS = ("mnv2", "res50", "mnv2-hm", "res50-hm")
 FIRST, SECOND = torch.tensor([False]), torch.tensor([True])

@@ -14,13 +14,12 @@ from scipy.stats import multivariate_normal
 from torch import nn
 from torch.utils.data import DataLoader
 
+from benchmark.contract.tiny_films import build, make_samples
 from datamodules.base import Batch, LandmarkSchema, Sample
 from datamodules.components.samples import collate
 from methods.components.losses import spatial_kl
 from methods.components.networks.backbones import feature_maps
 from methods.pyramid_dark import PyramidDark, PyramidNetwork
-
-from .conftest import build, make_samples
 
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 

@@ -6,11 +6,10 @@ import numpy as np
 import torch
 from sklearn.ensemble import RandomForestRegressor
 
+from benchmark.contract.tiny_films import make_samples
 from datamodules.base import LandmarkSchema
 from datamodules.components.samples import collate
 from methods.random_forest import RandomForest, _round_down
-
-from .conftest import make_samples
 
 
 def _forest(schema: LandmarkSchema) -> RandomForest:

@@ -10,12 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmark.contract.tiny_films import build, make_samples
 from datamodules.base import LandmarkSchema
 from datamodules.components.samples import collate
 from methods.components.losses import learned_gaussian
 from methods.scn import SCN, SpatialConfigurationNetwork
-
-from .conftest import build, make_samples
 
 ONE = torch.ones(1, 1, dtype=torch.bool)
 

@@ -15,6 +15,7 @@ from sklearn.decomposition import PCA
 from torch.nn.functional import interpolate
 
 from benchmark.cell import Budget, Cell, Context
+from benchmark.contract.tiny_films import build, make_samples
 from benchmark.training.progress import Progress
 from benchmark.training.run_cell import run_cell
 from datamodules.aasce import AASCE
@@ -24,8 +25,6 @@ from datamodules.components.transforms import Box, landmark_box, resize
 from methods.components.crops.crops import Crops
 from methods.shape_cascade import ShapeCascade
 from tests.data.aasce import write
-
-from .conftest import build, make_samples
 
 UNGROUPED = LandmarkSchema(("tip", "base", "edge"))
 MIXED = LandmarkSchema(("tip", "L5-l", "L5-r", "S1-l", "S1-r"), groups={"L5": ("L5-l", "L5-r"), "S1": ("S1-l", "S1-r")})

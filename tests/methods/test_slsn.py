@@ -9,13 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmark.contract.tiny_films import build, make_samples
 from datamodules.base import LandmarkSchema
 from datamodules.components.samples import collate
 from methods.components.structures.group_classes import mean_structure
 from methods.components.structures.limbs import limb_scores, limb_tree, line_field, pair
 from methods.slsn import SLSN, LadderShuffleNet, ShuffleUnit
-
-from .conftest import build, make_samples
 
 UNGROUPED = LandmarkSchema(("tip", "base", "edge"))
 MIXED = LandmarkSchema(("L5-l", "L5-r", "S1-l", "S1-r", "tip"), groups={"L5": ("L5-l", "L5-r"), "S1": ("S1-l", "S1-r")})

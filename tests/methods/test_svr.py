@@ -9,12 +9,11 @@ import pytest
 import torch
 from sklearn.svm import SVR
 
+from benchmark.contract.tiny_films import make_samples
 from datamodules.base import LandmarkSchema
 from datamodules.components.samples import collate
 from methods.components.images.hog import FilmFeatures, hog
 from methods.svr import SupportVectorRegression
-
-from .conftest import make_samples
 
 
 def _svr(schema: LandmarkSchema, shape_components: int = 0, max_films: int = 32) -> SupportVectorRegression:

@@ -14,6 +14,7 @@ import yaml
 from torch import Tensor, nn
 
 import benchmark
+from benchmark.contract.tiny_films import build, make_samples
 from datamodules.aasce import AASCE
 from datamodules.base import Batch, Case, LandmarkSchema
 from datamodules.buu import BUU
@@ -27,7 +28,6 @@ from methods.components.structures.centre_repair import skips
 from methods.components.structures.vertebrae import Frame, landmark_sigma
 from methods.two_stage_lumbar import TwoStageLumbar
 
-from .conftest import build, make_samples
 from .spines import LUMBAR, NECK, SPINE, spine_points
 
 VARIANTS = tuple(TwoStageLumbar.variants)

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmark.contract.tiny_films import build, make_samples
 from datamodules.base import Batch, LandmarkSchema
 from datamodules.components.samples import collate
 from datamodules.components.transforms import Augmentation, InputSpec
@@ -17,8 +18,6 @@ from methods.components.heatmap import highest_peaks, to_heatmap_grid, windows
 from methods.components.losses import focal
 from methods.components.structures.group_classes import group_classes
 from methods.vertebra_focused import Combination, Fields, VertebraFocused, _sigma
-
-from .conftest import build, make_samples
 
 SPINE = tuple(f"V{v}" for v in range(17))
 AASCE = LandmarkSchema(

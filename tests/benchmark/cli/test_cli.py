@@ -109,7 +109,9 @@ def test_a_failing_method_gives_exit_code_1_and_the_others_finish(
         ("data check hand --root nowhere", "nowhere"),
         ("data phantom hnd --root x", "did you mean 'hand'?"),
         ("new method 1st", "'1st' cannot name a Python file"),
-        ("new method posenet", "posenet.py is there already"),
+        ("new method posenet", "there is a method 'posenet' already"),
+        ("check-method gone.py", "there is no plugin file gone.py"),
+        ("check-method folds.yaml", "folds.yaml is not a Python file"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(
@@ -200,17 +202,42 @@ def test_phantoms_are_written_once(tmp_path: Path, capsys: pytest.CaptureFixture
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-def test_a_new_method_is_a_working_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: Context) -> None:
-    monkeypatch.setattr(methods, "__path__", [str(tmp_path)])
+def test_a_new_method_is_a_working_method(here: Path, context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     assert osteomark("new method my_net") == 0
-    monkeypatch.undo()
-    plugin = tmp_path / "my_net.py"
+    assert osteomark("new method my_net") == 2
+    assert osteomark("new method my_net --out others") == 0
+    plugin = here / "my_net.py"
+    assert (here / "others" / "my_net.py").read_text() == plugin.read_text()
+    assert osteomark("check-method my_net.py") == 0
+    assert "0 failed, 0 skipped" in capsys.readouterr().out
     hparams = (("input_size", (64, 64)), ("width", 8))
     cell = Cell("hand", "3-fold", "fold1", "my_net", "my_net", hparams=hparams, budget=Budget("test", epochs=40))
     record = run_cell(cell, replace(context, plugins=(plugin,)))
     assert record.status == "done", record.traceback
     history = pd.read_csv(record.folder / "history.csv")
     assert history["train/loss"].iloc[-1] < history["train/loss"].iloc[0] / 2
+
+
+def test_a_method_that_breaks_its_contract_gives_exit_code_1(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert osteomark(f"check-method {PLUGINS / 'broken.py'}") == 1
+    assert "FAIL  learns one batch: broken.py, line" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("x = 1\nimport no_such_module", "mine.py:2 cannot be imported: ModuleNotFoundError: No module named"),
+        ("x = 1\n\ndef", "mine.py:3 cannot be imported: SyntaxError"),
+        ("x = 1", "mine.py must define a Method with `variants`, but defines none"),
+    ],
+)
+def test_a_plugin_that_cannot_be_imported_is_named_with_its_line(
+    text: str, sentence: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "mine.py").write_text(text)
+    for line in ("check-method mine.py", "run --plugin mine.py"):
+        assert osteomark(line) == 2
+        assert sentence in capsys.readouterr().err
 
 
 def test_help_is_quick_and_names_every_command() -> None:
