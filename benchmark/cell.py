@@ -28,9 +28,12 @@ class Budget:
         train_cases: Only the first so many training cases are used; None uses all.
         precision: Lightning's name for the arithmetic, or `auto`: bf16-mixed where the machine is made for it.
         workers: Loader processes; they draw random numbers of their own, so they belong to the key.
+        devices: Train every batch on so many devices of one machine, a part on each. Batch size and learning rate are
+            those of the whole batch. The parts draw random numbers and normalise apart, so it belongs to the key.
+        sync_batchnorm: Normalise over the whole batch instead of each device's part; on GPUs only.
 
     Raises:
-        ValueError: A count is not positive.
+        ValueError: A count is not positive, or a switch is not a boolean.
     """
 
     name: str = "paper"
@@ -38,13 +41,17 @@ class Budget:
     train_cases: int | None = None
     precision: str = "32-true"
     workers: int = 0
+    devices: int = 1
+    sync_batchnorm: bool = False
 
     def __post_init__(self) -> None:
         """Check the counts."""
-        for key, low in (("epochs", 1), ("train_cases", 1), ("workers", 0)):
+        for key, low in (("epochs", 1), ("train_cases", 1), ("workers", 0), ("devices", 1)):
             value = getattr(self, key)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < low):
                 raise ValueError(f"budget.{key} is {value!r}; give a whole number of at least {low}.")
+        if not isinstance(self.sync_batchnorm, bool):
+            raise ValueError(f"budget.sync_batchnorm is {self.sync_batchnorm!r}; give true or false.")
 
     @property
     def label(self) -> str:
@@ -58,9 +65,20 @@ class Budget:
             f"{self.epochs} epoch{'s' * (self.epochs > 1)}/stage" if self.epochs else "",
             f"{self.train_cases} training film{'s' * (self.train_cases > 1)}" if self.train_cases else "",
             "" if self.precision == "32-true" else self.precision,
+            f"{self.devices} devices" if self.devices > 1 else "",
+            "synchronised batch normalisation" if self.sync_batchnorm else "",
         ]
         details = ", ".join(filter(None, limits))
         return f"{self.name} ({details})" if details else self.name
+
+    def as_key(self) -> dict[str, Any]:
+        """Return what a run's key is made of: a setting that is younger than the first keys counts where it is set."""
+        content = asdict(self)
+        return {name: value for name, value in content.items() if name not in _YOUNGER or value != _YOUNGER[name]}
+
+
+_YOUNGER = {"devices": 1, "sync_batchnorm": False}
+"""Settings of a budget that came after the first keys, with what they were until then."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +114,12 @@ class Cell:
     @property
     def config(self) -> str:
         """A short hash of hyper-parameters and budget: the same for all splits and seeds of a leaderboard row."""
-        return _hash({"method": self.method, "hparams": self.hparams, "budget": asdict(self.budget)})
+        return _hash({"method": self.method, "hparams": self.hparams, "budget": self.budget.as_key()})
 
     def key(self, fingerprint: str) -> str:
         """Return a short hash of every hyper-parameter, the budget and the data's fingerprint."""
-        return _hash({"cell": asdict(self), "data": fingerprint})
+        content = asdict(self) | {"budget": self.budget.as_key()}
+        return _hash({"cell": content, "data": fingerprint})
 
     def path(self, fingerprint: str) -> Path:
         """Return the run's folder relative to the store."""

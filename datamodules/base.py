@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, final
 
-import cv2
 import numpy as np
 import torch
 from lightning import LightningDataModule
@@ -20,6 +19,7 @@ from datamodules.components.errors import DataError
 from datamodules.components.images.cache import FilmCache
 from datamodules.components.images.statistics import FilmStatistics
 from datamodules.components.inventory import Inventory, decode_all
+from datamodules.components.loaders import PartOfBatch, StartWorker
 from datamodules.components.protocols import Protocol, Split
 from datamodules.components.samples import Batch, Case, Sample, collate
 from datamodules.components.schema import LandmarkSchema
@@ -111,6 +111,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
         self.films = FilmCache(None if cache is None else Path(cache))
         self.change = None
         self.configure(InputSpec(size=(256, 128)), batch_size=1)
+        self.serve()
 
     @abstractmethod
     def scan(self) -> Inventory:
@@ -295,6 +296,11 @@ class LandmarkDataModule(LightningDataModule, ABC):
         self.spec, self.batch_size, self.workers, self.train_cases = spec, batch_size, workers, train_cases
 
     @final
+    def serve(self, part: int = 0, parts: int = 1) -> None:
+        """Serve one of equal parts of every training batch and of the validation cases, none of them twice."""
+        self.part, self.parts = part, parts
+
+    @final
     def sample(self, name: str, augment: Augmentation | None = None) -> Sample:
         """Return a case in network pixels, augmented if asked.
 
@@ -341,11 +347,12 @@ class LandmarkDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> DataLoader[Sample]:
         """Return the shuffled, augmented training cases."""
         augment = Augmentation(self.spec, self.schema.flip_index) if self.spec.augment else None
-        return self._loader(self.split.train[: self.train_cases], augment, shuffle=True)
+        cases = self.split.train[: self.train_cases]
+        return self._loader(cases, augment, PartOfBatch(len(cases), self.batch_size, self.part, self.parts))
 
     def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
         """Return the validation cases; an empty list where the split has none."""
-        return self._loader(self.split.val) if self.split.val else []
+        return self._loader(self.split.val[self.part :: self.parts]) if self.split.val else []
 
     def predict_dataloader(self) -> list[DataLoader[Sample]]:
         """Return one loader per test set, in the split's order."""
@@ -356,18 +363,18 @@ class LandmarkDataModule(LightningDataModule, ABC):
         return self._loader(cases)
 
     def _loader(
-        self, cases: Sequence[str], augment: Augmentation | None = None, *, shuffle: bool = False
+        self, cases: Sequence[str], augment: Augmentation | None = None, batches: PartOfBatch | None = None
     ) -> DataLoader[Sample]:
+        """Return a loader of cases in their order, or in that of `batches`."""
         return DataLoader(
             _Cases(self, cases, augment),
-            batch_size=self.batch_size,
-            shuffle=shuffle,
+            batch_size=1 if batches else max(1, self.batch_size // self.parts),
+            batch_sampler=batches,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
-            drop_last=shuffle and len(cases) % self.batch_size == 1 and len(cases) > 1,
             collate_fn=collate,
-            worker_init_fn=_one_thread,
+            worker_init_fn=StartWorker(self.part),
         )
 
 
@@ -375,11 +382,6 @@ def _and_more(items: Sequence[str], shown: int) -> str:
     """Join the first `shown` items and count the others."""
     rest = len(items) - shown
     return ", ".join(items[:shown]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _one_thread(worker: int) -> None:
-    """Keep OpenCV from starting threads in every loader worker."""
-    cv2.setNumThreads(0)
 
 
 class _Cases(Dataset[Sample]):

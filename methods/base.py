@@ -16,6 +16,7 @@ from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
+from torchmetrics import MeanMetric
 from typing_extensions import override
 
 from datamodules.base import Batch, LandmarkSchema, Sample
@@ -147,6 +148,7 @@ class Method(LightningModule, metaclass=ResolvesLengths):
         super().__init__()
         self.schema = schema
         self.stage = 0
+        self._radial_error = MeanMetric(nan_strategy="disable").set_dtype(torch.float64)  # over all devices
         self.save_hyperparameters(ignore=["schema"])
         for name in self.hparams.keys() & _annotated(type(self)):
             value = self.hparams[name]
@@ -231,7 +233,8 @@ class Method(LightningModule, metaclass=ResolvesLengths):
                 f"{type(self).__name__} normalises over the films of a batch and needs at least two of them; raise "
                 f"batch_size, or train on more films."
             ) from error
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.case), prog_bar=True)
+        count = len(batch.case)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=count, prog_bar=True, sync_dist=True)
         return loss
 
     @final
@@ -241,8 +244,8 @@ class Method(LightningModule, metaclass=ResolvesLengths):
         predicted = self.predict(batch).transform(batch.to_image).points
         truth = apply_affine(batch.to_image.double(), batch.points.double())
         errors = (predicted - truth).norm(dim=-1)[batch.visible]
-        if errors.numel():
-            self.log(MONITOR, errors.mean(), batch_size=errors.numel(), prog_bar=True)
+        self._radial_error.update(errors)
+        self.log(MONITOR, self._radial_error, batch_size=len(batch.case), prog_bar=True)
 
     @final
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> tuple[Batch, Prediction]:

@@ -67,7 +67,7 @@ class History(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the epoch's row; an epoch that a resume ends a second time replaces its own."""
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}  # all ranks take part
         row = {
             "stage": float(getattr(pl_module, "stage", 0)),
             "epoch": float(trainer.current_epoch),
@@ -77,6 +77,8 @@ class History(Callback):
             "seconds": self._before + time.perf_counter() - self._start,
         }
         self.rows.append(row)
+        if not trainer.is_global_zero:
+            return
         write_atomically(self.path, lambda path: pd.DataFrame(self.rows).to_csv(path, index=False))
         self.report(Progress("training", len(self.rows), self.epochs, row["train/loss"], row[MONITOR]))
 

@@ -22,6 +22,7 @@ from benchmark.scoring.score import score_run
 from benchmark.store import CHECKPOINTS, HISTORY, RunRecord, RunStore, utc_now
 from benchmark.training import measure
 from benchmark.training.callbacks import Collector, EpochSeed, History, checkpoints
+from benchmark.training.distributed import Rank, other_ranks, require_devices
 from benchmark.training.model_file import ModelFacts, write_model
 from benchmark.training.progress import Progress, Report
 from benchmark.training.tracking import Tracker, is_wanted
@@ -87,10 +88,10 @@ def _run(record: RunRecord, data: LandmarkDataModule, context: Context, report: 
         return replace(record, status="unsupported", reason=reason)
     folder = RunStore(context.store).path(cell, record.fingerprint).resolve()
     if not is_wanted(context.tracking, private=data.private):
-        return Run(record, method_class, data, folder, report).finish()
+        return Run(record, method_class, data, context, folder, report).finish()
     key, group = str(cell.path(record.fingerprint)), f"{cell.dataset}/{cell.protocol}"
     with Tracker(context.store, key, group, cell.method, cell.as_json(), private=data.private) as tracker:
-        record = Run(record, method_class, data, folder, report, [tracker.callback]).finish()
+        record = Run(record, method_class, data, context, folder, report, [tracker.callback]).finish()
         tracker.summarize(score_run(folder, context.datasets))
     return record
 
@@ -102,6 +103,7 @@ class Run:
         record: What is known before the run.
         method_class: The method's class.
         data: The datamodule.
+        context: With which other ranks train the same cell.
         folder: The run's folder.
         report: Told what happens.
         extra: Callbacks of the tracking.
@@ -112,12 +114,15 @@ class Run:
         record: RunRecord,
         method_class: type[Method],
         data: LandmarkDataModule,
+        context: Context,
         folder: Path,
         report: Report,
         extra: list[Callback] | None = None,
     ) -> None:
-        self.record, self.data, self.folder, self.report = record, data, folder, report
+        self.record, self.data, self.context = record, data, context
+        self.folder, self.report = folder, report
         self.cell, self.budget = record.cell, record.cell.budget
+        self.rank = Rank(0, 1)
         self.checkpoints = folder / CHECKPOINTS
         self.method = method_class(data.schema, **dict(self.cell.hparams))
         if self.method.init_from:
@@ -134,9 +139,11 @@ class Run:
     def finish(self) -> RunRecord:
         """Do everything and return the complete record."""
         measure.reset_peak_memory()
-        seconds = {"prepare": self._prepare()}
-        for index in range(self._first_stage(), len(self.stages)):
-            self._fit(index)
+        seconds = {"prepare": self.prepare()}
+        if self.stages:
+            require_devices(self.budget, self.method.batch_size, len(self.data.split.val))
+            with other_ranks(self.budget.devices, train_as, self.record, self.context, self.folder) as rank:
+                self.train(rank)
         seconds["fit"] = self.history.seconds
         checkpoint = self._choose()
         self.report(Progress("predicting", self.history.epochs, self.history.epochs))
@@ -158,13 +165,21 @@ class Run:
             **self._measure(trainer),
         )
 
-    def _prepare(self) -> float:
+    def prepare(self) -> float:
         """Let the method see its training cases, where it wants to; the films are read once, into the cache."""
         start = time.perf_counter()
         if type(self.method).prepare is not Method.prepare:
             self.report(Progress("preparing", 0, self.history.epochs))
             self.method.prepare(self.data.train_samples())
         return time.perf_counter() - start
+
+    def train(self, rank: Rank) -> None:
+        """Train what is left of the stages, as one of the processes that do."""
+        self.rank = rank
+        self.data.serve(*rank)
+        for index in range(self._first_stage(), len(self.stages)):
+            self._fit(index)
+        self.data.serve()
 
     def _first_stage(self) -> int:
         """Return the stage to go on with: the last one that left a checkpoint."""
@@ -176,7 +191,8 @@ class Run:
         choose = index == len(self.stages) - 1 and bool(self.data.split.val)
         savers = checkpoints(self.checkpoints, index, choose=choose)
         callbacks = [self.history, EpochSeed(self.cell.seed), *self.extra, *savers]
-        trainer = make_trainer(self.folder, self.precision, callbacks, max_epochs=self.stages[index].epochs)
+        epochs, sync = self.stages[index].epochs, self.budget.sync_batchnorm
+        trainer = make_trainer(self.folder, self.precision, callbacks, epochs, self.rank, sync_batchnorm=sync)
         last = self._stage_file(index)
         trainer.fit(self.method, datamodule=self.data, ckpt_path=last if last.is_file() else None, weights_only=True)
 
@@ -243,6 +259,24 @@ class Run:
 
     def _stage_file(self, index: int) -> Path:
         return self.checkpoints / f"stage{index}.ckpt"
+
+
+def train_as(rank: Rank, record: RunRecord, context: Context, folder: Path) -> None:
+    """Train a cell as one of the processes that rank 0 starts for it; nothing is written.
+
+    Args:
+        rank: Of this process.
+        record: What rank 0 knew before the run.
+        context: Where the data is.
+        folder: The run's folder.
+    """
+    cell = record.cell
+    seed_everything(cell.seed, workers=True, verbose=False)  # before anything is constructed, as for rank 0
+    method_class = methods.discover(context.plugins)[cell.method]
+    with quiet():
+        run = Run(record, method_class, context.datamodule(cell), context, folder, lambda progress: None)
+        run.prepare()
+        run.train(rank)
 
 
 def _sentence(error: Exception) -> str:

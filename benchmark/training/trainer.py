@@ -9,20 +9,38 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lightning import Callback, Trainer
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+
+from benchmark.training.distributed import Rank, ddp
 
 
-def make_trainer(folder: Path, precision: str, callbacks: list[Callback], max_epochs: int | None = None) -> Trainer:
-    """Return a trainer on one device that writes nothing of its own.
+def make_trainer(
+    folder: Path,
+    precision: str,
+    callbacks: list[Callback],
+    max_epochs: int | None = None,
+    rank: Rank | None = None,
+    *,
+    sync_batchnorm: bool = False,
+) -> Trainer:
+    """Return a trainer that writes nothing of its own.
 
     Args:
         folder: The run's.
         precision: Lightning's name of the arithmetic.
         callbacks: What is written and measured.
         max_epochs: To train; None predicts only, without checkpoints.
+        rank: Of this process among those that train together; None trains and predicts on one device.
+        sync_batchnorm: Normalise over the batches of all ranks.
     """
+    alone = rank is None or rank.devices == 1
     return Trainer(
         accelerator="auto",
-        devices=1,
+        devices=1 if rank is None else rank.devices,
+        strategy="auto" if rank is None or alone else ddp(rank),
+        plugins=[LightningEnvironment()] if alone else None,  # a scheduler's variables say nothing of a cell
+        sync_batchnorm=sync_batchnorm,
+        use_distributed_sampler=False,  # the datamodule serves each rank its part
         precision=precision,  # type: ignore[arg-type]  # Lightning names a wrong one
         max_epochs=max_epochs,
         callbacks=callbacks,

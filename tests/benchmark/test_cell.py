@@ -31,11 +31,17 @@ def test_the_key_changes_with_every_field_of_a_cell_and_with_the_data(make_cell:
         make_cell("steady", budget=Budget("test", epochs=2)),
         make_cell("steady", budget=Budget("test", precision="bf16-mixed")),
         make_cell("steady", budget=Budget("test", train_cases=3)),
+        make_cell("steady", budget=Budget("test", devices=2)),
+        make_cell("steady", budget=Budget("test", sync_batchnorm=True)),
         replace(cell, protocol="3-fold-other"),
     ]
     keys = [other.key("data") for other in others] + [cell.key("data"), cell.key("other data")]
     assert len(set(keys)) == len(keys)
     assert make_cell("steady").key("data") == cell.key("data")
+
+
+def test_keys_that_were_made_before_a_run_could_use_several_devices_stay(make_cell: MakeCell) -> None:
+    assert set(Budget().as_key()) == {"name", "epochs", "train_cases", "precision", "workers"}
 
 
 def test_a_changed_default_changes_the_key(make_cell: MakeCell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,156 @@
+"""One cell on several devices of a machine: a process per device, which train together and are one run.
+
+The process that runs the cell is rank 0: it alone writes, reports and predicts. It starts the other ranks as processes
+that train only. They find each other by a file in a temporary folder, so that cells beside each other need no ports.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+from torch import distributed
+from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_processes
+
+from benchmark.cell import Budget
+
+
+class Rank(NamedTuple):
+    """The place of a process among those that train a cell.
+
+    Attributes:
+        number: From 0.
+        devices: How many there are, one device each.
+    """
+
+    number: int
+    devices: int
+
+
+class _Ranks(LightningEnvironment):
+    """Tells Lightning that the processes of all ranks are there already."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__()
+        self.index = index
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """Lightning starts no process."""
+        return True
+
+    def local_rank(self) -> int:
+        """All ranks are on one machine."""
+        return self.index
+
+
+def ddp(rank: Rank) -> DDPStrategy:
+    """Return Lightning's strategy for a process whose group is joined; a stage need not train every weight."""
+    return DDPStrategy(cluster_environment=_Ranks(rank.number), find_unused_parameters=True)
+
+
+def require_devices(budget: Budget, batch_size: int, validating: int) -> None:
+    """Check that a cell can be trained on the devices of its budget.
+
+    Args:
+        budget: Says how many devices.
+        batch_size: Of the method.
+        validating: Number of validation cases.
+
+    Raises:
+        ValueError: It cannot; the message says what to change.
+    """
+    devices, gpus = budget.devices, torch.cuda.device_count()
+    if batch_size % devices:
+        raise ValueError(
+            f"a batch of {batch_size} films cannot be divided among budget.devices {devices}; choose a batch_size that "
+            f"is a multiple of it."
+        )
+    if 0 < validating < devices:
+        raise ValueError(f"{validating} validation films are too few for budget.devices {devices}.")
+    if 0 < gpus < devices:
+        raise ValueError(f"budget.devices is {devices}, but this process sees only {gpus} of the GPUs.")
+    if budget.sync_batchnorm and not gpus:
+        raise ValueError("budget.sync_batchnorm needs GPUs; leave it out on the processor.")
+
+
+@contextmanager
+def other_ranks(devices: int, work: Callable[..., None], *arguments: Any) -> Iterator[Rank]:  # noqa: ANN401  # `work`'s
+    """Start the other ranks of a cell, join them as rank 0, and see them end.
+
+    Args:
+        devices: How many ranks there are in all.
+        work: What another rank does, an importable function; called as `work(rank, *arguments)` in its process.
+        arguments: For `work`; they can be pickled.
+
+    Yields:
+        This process's rank.
+
+    Raises:
+        RuntimeError: Another rank failed; the message is its traceback's last line.
+    """
+    if devices == 1:
+        yield Rank(0, 1)
+        return
+    with tempfile.TemporaryDirectory(prefix="osteomark-ranks-") as folder:
+        meeting = Path(folder) / "meeting"
+        others: ProcessContext = start_processes(  # type: ignore[no-untyped-call]
+            _other_rank, (devices, meeting, work, arguments), devices - 1, join=False, start_method="spawn"
+        )
+        try:
+            with _group(Rank(0, devices), meeting):
+                yield Rank(0, devices)
+            while not others.join():
+                pass
+        except BaseException as error:
+            _blame(others, error)
+            raise
+        finally:
+            for process in others.processes:
+                process.kill()
+                process.join()
+
+
+def _other_rank(index: int, devices: int, meeting: Path, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Be rank `index` + 1; torch hands an exception over to rank 0."""
+    threading.Thread(target=_die_with_rank_0, daemon=True).start()
+    rank = Rank(index + 1, devices)
+    with _group(rank, meeting):
+        work(rank, *arguments)
+
+
+@contextmanager
+def _group(rank: Rank, meeting: Path) -> Iterator[None]:
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    distributed.init_process_group(backend, init_method=meeting.as_uri(), rank=rank.number, world_size=rank.devices)
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def _blame(others: ProcessContext, error: BaseException) -> None:
+    """Raise the error of another rank that failed first, instead of the broken connection that it left here."""
+    if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
+        return
+    try:
+        others.join(timeout=60)  # it takes a moment to end
+    except ProcessException as failed:
+        last = str(failed).strip().splitlines()[-1]
+        raise RuntimeError(f"the process of another device failed: {last}") from failed
+
+
+def _die_with_rank_0() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
