@@ -41,6 +41,8 @@ REPEATED = re.compile(f"^({'|'.join(str(second) for _, second in (*TRAIN_TEST1, 
 _TRAIN_TEST1_BADGE = "20 of 150 test1 films also in training"
 _WITHIN_TEST1_BADGE = "3 films twice in test1"
 _OFFICIAL = "Films 1-150 train, 151-300 are test1, 301-400 test2; the truth is "
+_ALL_TRAIN = "Official, but all of films 1-150 train and none validates, so that the last epoch is the result"
+TRUNCATED = "mean, cut off to whole pixels in test films"
 
 
 class ISBI2015(LandmarkDataModule):
@@ -102,6 +104,23 @@ AnnotationsByMD/400_junior/001.txt ... 400.txt
             leaks="films",
         ),
         Protocol(
+            "official-150",
+            f"{_ALL_TRAIN}, as in the public code of Ao and Wu.",
+            unit="mm",
+            truth="mean",
+            caveats=(_TRAIN_TEST1_BADGE, _WITHIN_TEST1_BADGE),
+            leaks="films",
+        ),
+        Protocol(
+            "official-150-truncated",
+            f"{_ALL_TRAIN}; the truth of the test films is cut off to whole pixels of 0.1 mm, as in the public code of "
+            "Ao and Wu.",
+            unit="mm",
+            truth=TRUNCATED,
+            caveats=(_TRAIN_TEST1_BADGE, _WITHIN_TEST1_BADGE),
+            leaks="films",
+        ),
+        Protocol(
             "leak-free",
             "Official, with test1 reduced to the 127 films that are neither in training nor in test1 before.",
             unit="mm",
@@ -134,8 +153,11 @@ AnnotationsByMD/400_junior/001.txt ... 400.txt
             if absent:
                 continue
             readings = [_read_label(file) for file in files]
+            truth = np.mean(readings, axis=0)
+            if self.protocol.truth == TRUNCATED and int(name) not in SETS["TrainingData"]:
+                truth = np.trunc(truth)
             scale = np.array([size[1] / FRAME[1], size[0] / FRAME[0]])
-            points = (np.mean(readings, axis=0) + 0.5) * scale - 0.5
+            points = (truth + 0.5) * scale - 0.5
             spacing = (FRAME_SPACING / float(scale[0]), FRAME_SPACING / float(scale[1]))
             patient = _patient(name)
             cases[name] = Case(name, self._films[name], points, size, spacing, patient, "lateral")
@@ -154,7 +176,10 @@ AnnotationsByMD/400_junior/001.txt ... 400.txt
             return tuple(Split.validated(name, rest, {"test": fold}, _patients(rest)) for name, (rest, fold) in parts)
         if self.protocol.name == "leak-free":
             test1 = [name for name in test1 if not REPEATED.search(name)]
-        return (Split.validated("main", train, {"test1": test1, "test2": test2}, _patients(train)),)
+        tests = {"test1": tuple(test1), "test2": tuple(test2)}
+        if self.protocol.name in ("official-150", "official-150-truncated"):
+            return (Split("main", tuple(train), (), tests),)
+        return (Split.validated("main", train, tests, _patients(train)),)
 
     @classmethod
     def patient_of(cls, case: str) -> str:
@@ -189,7 +214,7 @@ AnnotationsByMD/400_junior/001.txt ... 400.txt
         return paths
 
     def _label_files(self, name: str) -> list[Path]:
-        readers = self.readers[self.protocol.truth]
+        readers = self.readers.get(self.protocol.truth, self.readers["mean"])
         return [self.root / "AnnotationsByMD" / f"400_{reader}" / f"{name}.txt" for reader in readers]
 
     def _notes(self, sizes: Mapping[str, tuple[int, int]]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from datamodules.base import Batch, LandmarkSchema, Sample
 from datamodules.components.samples import apply_affine
-from datamodules.components.transforms import InputSpec
+from datamodules.components.transforms import InputSpec, Interpolation
 from methods.components.initial_weights import read_weights
 from methods.components.lengths import Pixels, ResolvesLengths, defaults, scale
 from methods.components.optim import Schedule, adam
@@ -137,11 +137,15 @@ class Method(LightningModule, metaclass=ResolvesLengths):
     schedule: Schedule = "constant"
     weights: str = "none"
     """What the network starts from: `none` or `imagenet`."""
+    checkpoint: Literal["best", "last"] = "best"
+    """Which epoch's weights are the result: the last stage's `best` by `MONITOR`, as for all methods, or its `last`,
+    for a variant that repeats a code which chooses none."""
     init_from: str = ""
     """Checkpoint of another run that training starts from, see `start_from`; empty for none. In a matrix it may be a
     run's folder or the name of the dataset of a finished run, too (`benchmark.initial_weights`)."""
     fit: Literal["stretch", "pad"] = "stretch"
     oracle_crop: float | None = None
+    interpolation: Interpolation = "area"
     """See `InputSpec`."""
 
     def __init__(self, schema: LandmarkSchema) -> None:
@@ -167,7 +171,13 @@ class Method(LightningModule, metaclass=ResolvesLengths):
     @property
     def input_spec(self) -> InputSpec:
         """Size, fit, preprocessing and augmentation of the films this method reads."""
-        return InputSpec(self.input_size, self.fit, augment=self.augmentation, oracle_crop=self.oracle_crop)
+        return InputSpec(
+            self.input_size,
+            self.fit,
+            augment=self.augmentation,
+            oracle_crop=self.oracle_crop,
+            interpolation=self.interpolation,
+        )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimiser of the current stage, and its schedule."""

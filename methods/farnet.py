@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 from typing_extensions import override
 
+from datamodules.components.transforms import Interpolation
 from methods.base import Batch, LandmarkSchema, Paper, Pixels, Prediction
 from methods.components.bases.heatmaps import FARNetTraining, Heatmaps
 from methods.components.heatmap import Codec
@@ -17,19 +18,29 @@ from methods.components.losses import adaptive_wing, ewc, l2
 from methods.components.networks.backbones import Weights, film_statistics
 from methods.components.networks.feature_aggregation import Fusion, MultiScaleFeatureAggregation, conv
 from methods.components.networks.feature_pyramid import FeaturePyramid
+from methods.components.optim import Optimizer
 
 Refinement = Literal["none", "naive", "full"]
 Loss = Literal["ewc", "l2", "aw"]
-CODE_SHIFT = 0.5
+GRID_SHIFT = 0.5
+"""Heatmap pixels between a grid whose first pixel is 0 or 1 and ours, whose first pixel reaches from -.5 to .5."""
 TRAINING = (
     "Adam at 1e-4, a tenth of it after two thirds of the training, as in the authors' public code; the paper prints "
-    "Adadelta at 1e-4, which hardly moves a weight.",
+    "Adadelta at 1e-4 (optimizer=adadelta), which hardly moves a weight.",
+    "The epoch with the lowest error on validation films, a tenth of the training films, is the result; the paper "
+    "validates on ISBI's test1, its public code trains on all films and takes the last epoch.",
     "Augmentation (augment=True: hand and spine) has the numbers of Payer et al.'s public code; the paper gives none; "
     "it refers to Payer et al. for the hand and to BoostNet for the spine (Sec. 4.2).",
 )
 WEIGHTS = (
     "Without weights=imagenet the backbone starts at random; the paper's starts from ImageNet, in the public code with "
     "torchvision's weights, which the names of the backbones here mean."
+)
+PAPER_CODE = (
+    "farnet-paper-code does as the public code where the text does not say: grey values 0..255 under ImageNet's mean "
+    "and deviation for 0..1, targets counted from 1 and decoded from 0, BatchNorm by the statistics of one film, a 1x1 "
+    "convolution over the film, bilinear resizing, the last epoch; isbi2015's protocols official-150 and "
+    "official-150-truncated have its training films and its truth."
 )
 
 
@@ -38,11 +49,19 @@ class FARNet(FARNetTraining):
 
     MSFA answers coarse heatmaps at half resolution, FR fine ones at the film's; both are supervised with the EWC loss.
 
-    `paper_code` repeats what the authors' public code does and their text does not say, so that its numbers can be
-    compared: grey values stay 0..255 before ImageNet's mean and deviation; targets stand on a grid that counts from 1
-    and are decoded on one that counts from 0 (a perfect fit misses every landmark by one network pixel in x and in y,
-    .43 mm on ISBI); BatchNorm always takes the statistics of the one film it sees; FR reads the film by a 1x1
-    convolution.
+    `farnet-paper-code` repeats what the authors' public code does and their text does not say, so that its numbers can
+    be compared. Each is a switch of its own:
+
+    * `divide_by_255=False`: grey values stay 0..255 before ImageNet's mean and deviation, which are for 0..1;
+    * `one_based_targets`: targets stand on a grid that counts from 1 and are decoded on one that counts from 0; a
+      perfect fit misses every landmark by one network pixel in x and in y, .43 mm on ISBI;
+    * `batch_statistics`: BatchNorm always takes the statistics of the one film it sees;
+    * `film_kernel=1`: FR reads the film by a 1x1 convolution;
+    * `interpolation="bilinear"`: films shrink without averaging, see `InputSpec`;
+    * `checkpoint="last"`: the last epoch is the result.
+
+    That all 150 films train is the protocol `isbi2015/official-150`; that the truth it is scored against is cut off to
+    whole pixels of the film is `isbi2015/official-150-truncated`. ImageNet weights are `weights=imagenet`, as always.
     """
 
     paper = Paper(
@@ -53,6 +72,7 @@ class FARNet(FARNetTraining):
         differs=(
             *TRAINING,
             WEIGHTS,
+            PAPER_CODE,
             "Adaptive Wing is used without its authors' weighted loss map, which the paper does not mention.",
             "The paper's MSFA (+) is not drawn: fused maps are matched by 1x1 convolutions, added, and smoothed by a "
             "3x3.",
@@ -71,10 +91,21 @@ class FARNet(FARNetTraining):
         "farnet-msfa-fr-naive": {"refinement": "naive", "loss": "l2"},
         "farnet-msfa-fr": {"loss": "l2"},
         "farnet-aw": {"loss": "aw"},
+        "farnet-paper-code": {
+            "divide_by_255": False,
+            "one_based_targets": True,
+            "batch_statistics": True,
+            "film_kernel": 1,
+            "interpolation": "bilinear",
+            "checkpoint": "last",
+        },
     }
+    version = 2
     smoke: ClassVar = {"backbone_name": "test_resnet", "width": 16, "input_size": (64, 64), "sigma": 3.0}
     alpha: float
-    paper_code: bool
+    divide_by_255: bool
+    one_based_targets: bool
+    batch_statistics: bool
 
     def __init__(
         self,
@@ -92,15 +123,21 @@ class FARNet(FARNetTraining):
         batch_size: int = 1,
         lr: float = 1e-4,
         augment: bool = False,
+        optimizer: Optimizer = "adam",
         weights: Weights = "none",
-        paper_code: bool = False,
+        divide_by_255: bool = True,
+        one_based_targets: bool = False,
+        batch_statistics: bool = False,
+        film_kernel: int = 3,
+        interpolation: Interpolation = "area",
+        checkpoint: Literal["best", "last"] = "best",
     ) -> None:
         super().__init__(schema)
         self.loss_name = loss
         self.statistics = film_statistics(backbone_name, weights)
         pyramid = FeaturePyramid(backbone_name, weights)
-        self.network = FARNetwork(pyramid, len(schema), width, fusion, refinement, film_kernel=1 if paper_code else 3)
-        if paper_code:
+        self.network = FARNetwork(pyramid, len(schema), width, fusion, refinement, film_kernel)
+        if batch_statistics:
             _use_batch_statistics(self.network)
 
     @property
@@ -112,14 +149,13 @@ class FARNet(FARNetTraining):
     @override
     def forward(self, image: UInt8[Tensor, "batch 1 height width"]) -> dict[int, Heatmaps]:
         """Return the heatmaps of MSFA (stride 2) and of FR (stride 1), as far as the variant has them."""
-        film = standardize(image.float()) if self.paper_code else imagenet(image, self.statistics)
+        film = imagenet(image, self.statistics) if self.divide_by_255 else standardize(image.float())
         return {stride: heatmap.float() for stride, heatmap in self.network(film).items()}
 
     @override
     def targets(self, points: Float[Tensor, "batch landmark 2"], size: tuple[int, int], stride: int) -> Heatmaps:
-        """Render Eq. 1; the public code's grid counts from 1, half a heatmap pixel to the lower right of ours."""
-        shift = CODE_SHIFT * stride if self.paper_code else 0.0
-        return super().targets(points - shift, size, stride)
+        """Render Eq. 1; a grid that counts from 1 lies half a heatmap pixel to the lower right of ours."""
+        return super().targets(points - GRID_SHIFT * stride * self.one_based_targets, size, stride)
 
     @override
     def criterion(self, predicted: Heatmaps, target: Heatmaps, visible: Bool[Tensor, "batch landmark"]) -> Tensor:
@@ -130,13 +166,18 @@ class FARNet(FARNetTraining):
 
     @override
     def predict(self, batch: Batch) -> Prediction:
-        """Take the peaks; the public code's grid counts from 0, half a pixel to the upper left of ours."""
-        if not self.paper_code:
+        """Take the peaks; with `batch_statistics` of each film alone, so that no film depends on its batch."""
+        if not self.batch_statistics:
             return super().predict(batch)
-        films = [batch._replace(image=film[None]) for film in batch.image]  # each under its own statistics
-        read = [super(FARNet, self).predict(film) for film in films]
+        read = [super(FARNet, self).predict(batch._replace(image=film[None])) for film in batch.image]
         spread = [each.covariance for each in read if each.covariance is not None]
-        return Prediction(torch.cat([each.points for each in read]) - CODE_SHIFT, torch.cat(spread))
+        return Prediction(torch.cat([each.points for each in read]), torch.cat(spread))
+
+    @override
+    def read(self, heatmap: Heatmaps) -> Prediction:
+        """Decode; a grid that counts from 0 lies half a heatmap pixel to the upper left of ours."""
+        read = super().read(heatmap)
+        return read._replace(points=read.points - GRID_SHIFT * self.stride * self.one_based_targets)
 
 
 class FARNetwork(nn.Module):

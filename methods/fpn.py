@@ -16,6 +16,7 @@ from methods.components.heatmap import Codec
 from methods.components.images.intensity import imagenet
 from methods.components.networks.backbones import Weights, film_statistics
 from methods.components.networks.feature_pyramid import FeaturePyramid
+from methods.components.optim import Optimizer
 from methods.farnet import TRAINING, WEIGHTS, FARNet
 
 
@@ -45,6 +46,7 @@ class FPN(FARNetTraining):
         batch_size: int = 1,
         lr: float = 1e-4,
         augment: bool = False,
+        optimizer: Optimizer = "adam",
         weights: Weights = "none",
     ) -> None:
         super().__init__(schema)

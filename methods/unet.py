@@ -14,6 +14,7 @@ from methods.components.bases.heatmaps import FARNetTraining, Heatmaps
 from methods.components.heatmap import Codec
 from methods.components.images.intensity import imagenet
 from methods.components.networks.unet import UNetwork
+from methods.components.optim import Optimizer
 from methods.farnet import TRAINING, FARNet
 
 
@@ -45,6 +46,7 @@ class UNet(FARNetTraining):
         batch_size: int = 1,
         lr: float = 1e-4,
         augment: bool = False,
+        optimizer: Optimizer = "adam",
     ) -> None:
         super().__init__(schema)
         self.network = UNetwork(len(schema), width, dropout, batch_norm)

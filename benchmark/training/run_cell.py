@@ -35,7 +35,8 @@ from methods.base import MONITOR, Method, Stage
 MACHINES_FAULT = (OSError, MemoryError, torch.OutOfMemoryError)
 """Errors after which a fit goes on where it was."""
 BEST = f"lowest {MONITOR} of the last stage's epochs"
-LAST = "last epoch (nothing validates)"
+LAST = "last epoch"
+UNVALIDATED = "last epoch (nothing validates)"
 UNTRAINED = "none (no training by gradients)"
 
 logger = logging.getLogger(__name__)
@@ -188,7 +189,7 @@ class Run:
 
     def _fit(self, index: int) -> None:
         self.method.stage = index
-        choose = index == len(self.stages) - 1 and bool(self.data.split.val)
+        choose = index == len(self.stages) - 1 and bool(self.data.split.val) and self.method.checkpoint == "best"
         savers = checkpoints(self.checkpoints, index, choose=choose)
         callbacks = [self.history, EpochSeed(self.cell.seed), *self.extra, *savers]
         epochs, sync = self.stages[index].epochs, self.budget.sync_batchnorm
@@ -197,10 +198,11 @@ class Run:
         trainer.fit(self.method, datamodule=self.data, ckpt_path=last if last.is_file() else None, weights_only=True)
 
     def _choose(self) -> dict[str, Any]:
-        """Load the weights that the rule chooses; it is the same for all methods."""
+        """Load the weights that the rule chooses; it is the same for all methods but those that say otherwise."""
         best = self.checkpoints / "best.ckpt"
         if not best.is_file():
-            return {"rule": LAST if self.stages else UNTRAINED, "epoch": None, "file": "last.ckpt"}
+            last = LAST if self.data.split.val else UNVALIDATED
+            return {"rule": last if self.stages else UNTRAINED, "epoch": None, "file": "last.ckpt"}
         stored = torch.load(best, map_location="cpu", weights_only=True)
         self.method.load_state_dict(stored["state_dict"])
         return {"rule": BEST, "epoch": stored["epoch"], "file": best.name}

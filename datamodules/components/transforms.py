@@ -19,6 +19,7 @@ from jaxtyping import Float, UInt8
 from datamodules.components.distortion import with_exact_points
 
 Affine = Float[np.ndarray, "2 3"]
+Interpolation = Literal["area", "bilinear"]
 
 SMALLEST_AREA = 1e-6
 """Of the corners of an augmented film, as a share of the area they had: below it no affine leads back."""
@@ -37,6 +38,8 @@ class InputSpec:
         oracle_crop: Margin, as a share of the landmarks' bounding box, of a crop around the *true* landmarks,
             at test time too. It tells the method where to look: leaderboards show it. None reads the whole film.
         reads_truth: Whether the method itself looks at the true landmarks at test time, which leaderboards show alike.
+        interpolation: How a film shrinks: `area` averages all of its pixels, `bilinear` takes the four nearest to each
+            pixel of the input and leaves the others out, as OpenCV's default does.
 
     Raises:
         ValueError: A `preprocess` step has a probability below 1, so that it would not always apply.
@@ -48,6 +51,7 @@ class InputSpec:
     augment: tuple[A.BasicTransform | A.BaseCompose, ...] = ()
     oracle_crop: float | None = None
     reads_truth: bool = False
+    interpolation: Interpolation = "area"
 
     def __post_init__(self) -> None:
         """Refuse preprocessing that depends on chance."""
@@ -65,7 +69,8 @@ class InputSpec:
         """A text that differs whenever the cached film would."""
         height, width = self.size
         steps = ";".join(repr(step) for step in self.preprocess)
-        return f"{height}x{width}-{self.fit}-{steps}"
+        how = "" if self.interpolation == "area" else f"-{self.interpolation}"
+        return f"{height}x{width}-{self.fit}-{steps}{how}"
 
 
 class Box(NamedTuple):
@@ -139,7 +144,8 @@ def resize(film: UInt8[np.ndarray, "height width"], box: Box, spec: InputSpec) -
     new_width, new_height, offset_x, offset_y = _placement(box, spec)
     crop = film[box.top : box.bottom, box.left : box.right]
     shrinks = new_width <= crop.shape[1] and new_height <= crop.shape[0]
-    inner = cv2.resize(crop, (new_width, new_height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    averages = shrinks and spec.interpolation == "area"
+    inner = cv2.resize(crop, (new_width, new_height), interpolation=cv2.INTER_AREA if averages else cv2.INTER_LINEAR)
     if spec.preprocess:
         inner = np.asarray(A.Compose(list(spec.preprocess), seed=0)(image=inner)["image"])
     image = np.zeros(spec.size, np.uint8)

@@ -1,4 +1,4 @@
-"""Adam under the learning-rate schedules of the papers."""
+"""The papers' optimisers under their learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, LRSc
 
 Schedule = Literal["constant", "inverse-time", "linear", "cosine", "one-cycle"]
 KERAS_DECAY = 1e-5
+Optimizer = Literal["adam", "adadelta"]
 
 
 def adam(module: LightningModule, lr: float, schedule: Schedule = "constant") -> OptimizerLRScheduler:
@@ -41,6 +42,26 @@ def adam(module: LightningModule, lr: float, schedule: Schedule = "constant") ->
     else:
         raise ValueError(f"there is no schedule {schedule!r}; choose one of {', '.join(get_args(Schedule))}.")
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def stepped(module: LightningModule, lr: float, optimizer: Optimizer = "adam") -> OptimizerLRScheduler:
+    """Return Adam or Adadelta whose learning rate falls to a tenth after two thirds of the stage's planned steps.
+
+    Args:
+        module: The method, attached to its trainer.
+        lr: Learning rate of the first steps.
+        optimizer: Its name.
+
+    Raises:
+        ValueError: The optimiser is unknown.
+    """
+    known = {"adam": torch.optim.Adam, "adadelta": torch.optim.Adadelta}
+    if optimizer not in known:
+        raise ValueError(f"there is no optimizer {optimizer!r}; choose one of {', '.join(known)}.")
+    chosen = known[optimizer]((p for p in module.parameters() if p.requires_grad), lr=lr)
+    steps = int(module.trainer.estimated_stepping_batches)
+    scheduler = LambdaLR(chosen, lambda step: 1.0 if 3 * step < 2 * steps else 0.1)
+    return {"optimizer": chosen, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
 def adamw(module: LightningModule, lr: float, weight_decay: float, warmup: float = 0.05) -> OptimizerLRScheduler:

@@ -15,7 +15,7 @@ from benchmark.cell import Budget, Cell, Context
 from benchmark.predictions import PREDICTIONS, VALIDATION, read_table
 from benchmark.store import HISTORY, RunRecord, RunStore
 from benchmark.training.progress import Progress
-from benchmark.training.run_cell import BEST, run_cell
+from benchmark.training.run_cell import BEST, LAST, UNVALIDATED, run_cell
 
 MakeCell = Callable[..., Cell]
 ONE_EPOCH = Budget("test", epochs=1)
@@ -138,6 +138,32 @@ def test_predictions_are_those_of_the_best_epoch_of_the_last_stage(
         points = method.predict(batch).transform(batch.to_image).points[0].numpy()
     table = pd.read_parquet(steady.folder / PREDICTIONS)
     assert np.allclose(table.loc[table["case"] == batch.case[0], ["x", "y"]].to_numpy(), points, atol=1e-3)
+
+
+def test_a_method_that_keeps_its_last_epoch_has_that_one_and_its_record_says_so(
+    steady: RunRecord, context: Context, make_cell: MakeCell
+) -> None:
+    record = run_cell(make_cell("steady", checkpoint="last"), context)
+    assert record.checkpoint == {"rule": LAST, "epoch": None, "file": "last.ckpt"}
+    history = pd.read_csv(record.folder / HISTORY)
+    pd.testing.assert_series_equal(history["train/loss"], pd.read_csv(steady.folder / HISTORY)["train/loss"])
+    validation = pd.read_parquet(record.folder / VALIDATION)
+    errors = np.hypot(validation["x"] - validation["true_x"], validation["y"] - validation["true_y"])
+    assert errors[validation["visible"]].mean() == pytest.approx(history["val/radial_error"].iloc[-1], rel=1e-3)
+
+
+def test_where_nothing_validates_the_last_epoch_is_the_result(
+    context: Context, make_cell: MakeCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = datamodules.discover()["hand"].splits
+    monkeypatch.setattr(
+        datamodules.discover()["hand"],
+        "splits",
+        lambda self: tuple(replace(split, train=split.train + split.val, val=()) for split in splits(self)),
+    )
+    record = run_cell(make_cell("steady", budget=ONE_EPOCH), context)
+    assert record.checkpoint["rule"] == UNVALIDATED
+    assert not (record.folder / VALIDATION).exists()
 
 
 def test_the_same_seed_twice_gives_identical_predictions_and_another_seed_does_not(

@@ -171,6 +171,28 @@ def test_isbi_points_and_spacing_are_scaled_to_the_film(skull: Path, protocol: s
         assert np.allclose((case.points + 0.5) * spacing, (official + 0.5) * 0.1, atol=1e-9)
 
 
+def test_isbi_truth_that_is_cut_off_is_so_in_test_films_alone(skull: Path) -> None:
+    usual = isbi2015.ISBI2015(skull, "official-150").inventory.cases
+    cut = isbi2015.ISBI2015(skull, "official-150-truncated").inventory.cases
+    for name, case in cut.items():
+        height, width = case.size
+        official = (case.points + 0.5) * np.array([1935 / width, 2400 / height]) - 0.5
+        mean = np.mean([readings(skull, reader, name) for reader in ("senior", "junior")], axis=0)
+        if int(name) <= 150:
+            assert np.array_equal(case.points, usual[name].points)
+        else:
+            assert np.allclose(official, np.floor(mean), atol=1e-9)
+    assert any((case.points != usual[name].points).any() for name, case in cut.items())
+
+
+@pytest.mark.parametrize("protocol", ["official-150", "official-150-truncated"])
+def test_isbi_trains_on_all_150_films_where_none_validates(skull: Path, protocol: str) -> None:
+    official, all_train = (isbi2015.ISBI2015(skull, name).split for name in ("official", protocol))
+    assert all_train.val == ()
+    assert set(all_train.train) == {*official.train, *official.val}
+    assert all_train.tests == official.tests
+
+
 def test_isbi_films_of_the_official_size_keep_the_labels_numbers(skull: Path) -> None:
     Image.new("L", (1935, 2400)).save(skull / "RawImage" / "TrainingData" / "001.bmp")
     case = isbi2015.ISBI2015(skull, "official-senior").inventory.cases["001"]

@@ -114,6 +114,15 @@ def test_resizing_keeps_the_picture_under_its_points(fit: str, box: Box, size: t
     assert all(np.abs(centroid(image, point) - point).max() < 0.6 for point in moved)
 
 
+def test_a_film_shrinks_by_the_mean_of_its_pixels_or_by_the_four_nearest() -> None:
+    film = np.random.default_rng(0).integers(0, 256, (40, 80), dtype=np.uint8)
+    blocks = film.reshape(10, 4, 20, 4).astype(float)
+    for interpolation, rows in (("area", slice(0, 4)), ("bilinear", slice(1, 3))):
+        spec = InputSpec((10, 20), interpolation=interpolation)  # type: ignore[arg-type]
+        expected = blocks[:, rows, :, rows].mean(axis=(1, 3))
+        assert np.abs(resize(film, Box(0, 0, 80, 40), spec) - expected).max() <= 1
+
+
 def test_pad_fills_up_with_black_on_both_sides() -> None:
     image = resize(np.full((100, 50), 200, np.uint8), Box(0, 0, 50, 100), InputSpec((40, 40), fit="pad"))
     assert (image[:, 10:30] == 200).all()
@@ -244,6 +253,7 @@ def test_the_key_of_a_spec_names_what_changes_the_cached_film() -> None:
         InputSpec((8, 4), fit="pad"),
         InputSpec((8, 4), preprocess=(A.CLAHE(clip_limit=(2, 2), p=1),)),
         InputSpec((8, 4), preprocess=(A.CLAHE(clip_limit=(3, 3), p=1),)),
+        InputSpec((8, 4), interpolation="bilinear"),
     ]
-    assert len({spec.key for spec in (base, *others)}) == 5
+    assert len({spec.key for spec in (base, *others)}) == 6
     assert InputSpec((8, 4), augment=(A.HorizontalFlip(),)).key == base.key

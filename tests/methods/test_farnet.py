@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from types import SimpleNamespace
 
 import pytest
 import timm
@@ -19,7 +20,9 @@ from methods.components.networks.backbones import film_statistics
 from methods.components.networks.feature_pyramid import FeaturePyramid
 from methods.farnet import FARNet, FARNetwork
 from methods.fpn import FPN
+from methods.unet import UNet
 
+PAPER_CODE = FARNet.variants["farnet-paper-code"]
 CEPHALOMETRIC = LandmarkSchema(tuple(f"p{i}" for i in range(19)))
 ABLATION = [name for name, hparams in FARNet.variants.items() if "backbone_name" not in hparams]
 
@@ -31,7 +34,7 @@ def _on_paper(**hparams: object) -> FARNet:
 
 
 def test_the_public_codes_network_has_its_live_parameters() -> None:
-    assert _on_paper(paper_code=True).parameter_counts()["trainable"] == 61_218_963
+    assert _on_paper(**PAPER_CODE).parameter_counts()["trainable"] == 61_218_963
 
 
 def test_reading_the_film_by_3x3_as_the_paper_says_adds_768_parameters() -> None:
@@ -186,16 +189,16 @@ def _perfect_fit_error(monkeypatch: pytest.MonkeyPatch, **hparams: object) -> Te
 
 
 def test_a_perfect_fit_on_the_public_codes_grid_misses_by_a_pixel_each_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    bias = _perfect_fit_error(monkeypatch, paper_code=True, codec="quadratic")
+    bias = _perfect_fit_error(monkeypatch, **PAPER_CODE, codec="quadratic")
     torch.testing.assert_close(bias, torch.full((500, 2), -1.0), atol=0.05, rtol=0)
 
 
-@pytest.mark.parametrize(("paper_code", "millimetres"), [(True, 0.434), (False, 0.112)])
+@pytest.mark.parametrize(("one_based_targets", "millimetres"), [(True, 0.434), (False, 0.112)])
 def test_the_cost_of_each_grid_on_isbi_is_what_was_measured(
-    monkeypatch: pytest.MonkeyPatch, paper_code: bool, millimetres: float
+    monkeypatch: pytest.MonkeyPatch, one_based_targets: bool, millimetres: float
 ) -> None:
     spacing = 0.1 * torch.tensor([1935 / 640, 2400 / 800])  # of an ISBI film at 800 x 640
-    errors = (_perfect_fit_error(monkeypatch, paper_code=paper_code) * spacing).norm(dim=-1)
+    errors = (_perfect_fit_error(monkeypatch, one_based_targets=one_based_targets) * spacing).norm(dim=-1)
     assert errors.mean().item() == pytest.approx(millimetres, abs=0.01)
 
 
@@ -204,7 +207,7 @@ def test_the_default_grid_is_exact_with_a_sub_pixel_codec(monkeypatch: pytest.Mo
 
 
 def test_the_public_codes_half_resolution_grid_counts_from_one_too() -> None:
-    method = FARNet(CEPHALOMETRIC, **FARNet.smoke, paper_code=True)
+    method = FARNet(CEPHALOMETRIC, **FARNet.smoke, **PAPER_CODE)
     code_x = 24.0  # the public code's x is ours + .5, and its column i stands for 2 (i + 1)
     heatmap = method.targets(torch.full((1, 19, 2), code_x - 0.5), (32, 32), 2)
     assert heatmap[0, 0].argmax() == 11 * 32 + 11
@@ -212,7 +215,7 @@ def test_the_public_codes_half_resolution_grid_counts_from_one_too() -> None:
 
 def test_the_public_code_standardises_0_to_255_by_the_numbers_for_0_to_1(schema: LandmarkSchema) -> None:
     method = build(FARNet, schema)
-    coded = FARNet(schema, **FARNet.smoke, paper_code=True)
+    coded = FARNet(schema, **FARNet.smoke, **PAPER_CODE)
     seen: list[Tensor] = []
     for each in (method, coded):
         each.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -223,9 +226,40 @@ def test_the_public_code_standardises_0_to_255_by_the_numbers_for_0_to_1(schema:
 
 def test_the_public_code_predicts_each_film_by_its_own_statistics(schema: LandmarkSchema) -> None:
     torch.manual_seed(0)
-    method = FARNet(schema, **FARNet.smoke, paper_code=True)
+    method = FARNet(schema, **FARNet.smoke, **PAPER_CODE)
     samples = make_samples(method)
     alone = method.train()(collate(samples[:1]).image)[1]
     torch.testing.assert_close(method.eval()(collate(samples[:1]).image)[1], alone)
     together = method.predict(collate(samples)).points[0]
     torch.testing.assert_close(method.predict(collate(samples[:1])).points[0], together, atol=1e-3, rtol=1e-3)
+
+
+def test_the_public_codes_switches_are_off_by_default_and_all_on_in_its_variant() -> None:
+    defaults = {name: parameter.default for name, parameter in inspect.signature(FARNet).parameters.items()}
+    assert {name: defaults[name] for name in PAPER_CODE} == {
+        **{"divide_by_255": True, "one_based_targets": False, "batch_statistics": False, "film_kernel": 3},
+        **{"interpolation": "area", "checkpoint": "best"},
+    }
+    assert all(value != defaults[name] for name, value in PAPER_CODE.items())
+    method = FARNet(CEPHALOMETRIC, **FARNet.smoke, **PAPER_CODE)
+    assert (method.input_spec.interpolation, method.checkpoint) == ("bilinear", "last")
+    named = inspect.getdoc(FARNet)
+    assert named is not None
+    assert all(f"`{name}" in named for name in PAPER_CODE)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adadelta", torch.optim.Adadelta)])
+@pytest.mark.parametrize("method", [FARNet, FPN, UNet])
+def test_the_optimizer_is_the_codes_or_the_texts(
+    method: type[FARNet | FPN | UNet], name: str, kind: type[torch.optim.Optimizer]
+) -> None:
+    built = method(CEPHALOMETRIC, **method.smoke, optimizer=name)
+    built.trainer = SimpleNamespace(estimated_stepping_batches=6)
+    found = built.configure_optimizers()
+    assert type(found["optimizer"]) is kind
+    rates = []
+    for _ in range(6):
+        rates.append(found["optimizer"].param_groups[0]["lr"])
+        found["optimizer"].step()
+        found["lr_scheduler"]["scheduler"].step()
+    assert rates == pytest.approx([1e-4] * 4 + [1e-5] * 2)

@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR
 from typing_extensions import override
 
 from methods.base import Augmentation, Batch, Method, Prediction
 from methods.components.augmentation import payer
 from methods.components.heatmap import Codec, covariance, decode, gaussian
 from methods.components.losses import l2
+from methods.components.optim import Optimizer, stepped
 
 Heatmaps = Float[Tensor, "batch landmark height width"]
 
@@ -82,6 +82,7 @@ class FARNetTraining(HeatmapMethod):
         "aasce/consistent": {},
     }
     augment: bool
+    optimizer: Optimizer
 
     @property
     @override
@@ -91,8 +92,5 @@ class FARNetTraining(HeatmapMethod):
 
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return Adam whose learning rate falls to a tenth after two thirds of the steps (epoch 200 of 300)."""
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
-        steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = LambdaLR(optimizer, lambda step: 1.0 if 3 * step < 2 * steps else 0.1)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        """Return the optimiser; its learning rate falls to a tenth after two thirds of the steps (epoch 200 of 300)."""
+        return stepped(self, self.lr, self.optimizer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -23,13 +23,21 @@ class Steady(Method):
         epochs: Of each stage.
         delay: Seconds that a training batch takes longer than it needs to.
         batch_size: Films per batch.
+        checkpoint: Which epoch is the result.
     """
 
     paper = Paper("A method of the tests")
     variants: ClassVar = {"steady": {}, "steady-slow": {"delay": 0.2}}
     smoke: ClassVar = {"epochs": 1}
 
-    def __init__(self, schema: LandmarkSchema, epochs: int = 3, delay: float = 0.0, batch_size: int = 5) -> None:
+    def __init__(
+        self,
+        schema: LandmarkSchema,
+        epochs: int = 3,
+        delay: float = 0.0,
+        batch_size: int = 5,
+        checkpoint: Literal["best", "last"] = "best",
+    ) -> None:
         super().__init__(schema)
         self.epochs, self.delay, self.batch_size = epochs, delay, batch_size
         self.network = nn.Sequential(

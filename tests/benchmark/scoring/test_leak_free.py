@@ -95,7 +95,7 @@ def test_a_leak_that_becomes_known_changes_old_scores(monkeypatch: pytest.Monkey
 def test_isbi_keeps_127_films_of_test1_and_all_of_test2() -> None:
     test1, test2 = ([f"{number:03d}" for number in numbers] for numbers in (range(151, 301), range(301, 401)))
     repeated = {f"{second:03d}" for _, second in (*TRAIN_TEST1, *WITHIN_TEST1)}
-    for protocol in ("official", "official-senior", "official-junior"):
+    for protocol in ("official", "official-senior", "official-junior", "official-150"):
         kept = leak_free_cases(ISBI2015, protocol, test1) or ()
         assert {test1[place] for place in kept} == set(test1) - repeated
         assert len(kept) == 127
