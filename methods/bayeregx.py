@@ -51,8 +51,9 @@ class BayeRegX(Method):
             "BatchNorm follows every convolution, which the paper does not mention.",
             "Channel attention is the sigmoid of a sum, as in the module that the paper takes over; its Eq. 3 prints "
             "a sum of sigmoids (bayeregx-eq3), which starts at twice that: 2^5 times the signal after five blocks.",
-            "The bounding box of each crop is widened by a quarter of its sides; the paper gives no number "
-            "for its random padding.",
+            "Boxes are widened by a quarter of their sides, in training by 10 to 40 % at random, and sets of crops are "
+            "moved and scaled at random instead; the paper gives no number for its random padding.",
+            "The heads start at zero.",
             "The detector's crops and bayeregx-oracle's are cut from a film reduced to film_size, "
             "the paper's from the film.",
             "Outputs are counted from the mean and the spread of the training crops.",
