@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from datamodules.components.images.cache import FilmCache
 
 HASH_LENGTH = 8
+Purpose = Literal["compare", "tune"]
+"""What runs are for: a run that tunes never predicts a test film."""
+On = Literal["test", "validation"]
+"""The films on which runs are scored and ranked."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class Cell:
             values, under the paper's for the dataset, under the matrix' overrides. So a changed default changes the
             key.
         budget: How much training the run may use.
+        purpose: `tune` where the run serves to choose settings and does without test films; it has a key of its own.
     """
 
     dataset: str
@@ -106,6 +111,7 @@ class Cell:
     seed: int = 0
     hparams: tuple[tuple[str, Any], ...] = ()
     budget: Budget = field(default_factory=Budget)
+    purpose: Purpose = "compare"
 
     def __str__(self) -> str:
         """Return a short name for logs."""
@@ -116,9 +122,16 @@ class Cell:
         """A short hash of hyper-parameters and budget: the same for all splits and seeds of a leaderboard row."""
         return _hash({"method": self.method, "hparams": self.hparams, "budget": self.budget.as_key()})
 
+    @property
+    def tunes(self) -> bool:
+        """Whether no test film may be predicted."""
+        return self.purpose == "tune"
+
     def key(self, fingerprint: str) -> str:
         """Return a short hash of every hyper-parameter, the budget and the data's fingerprint."""
         content = asdict(self) | {"budget": self.budget.as_key()}
+        if not self.tunes:
+            del content["purpose"]  # keys of runs that were made before there was a purpose stay
         return _hash({"cell": content, "data": fingerprint})
 
     def path(self, fingerprint: str) -> Path:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 import methods
 from benchmark.cell import Cell, freeze
@@ -104,6 +108,42 @@ def find_variant(name: str, known: Mapping[str, type[Method]]) -> Variant:
     return named[choose(name, named, "method")]
 
 
+def hparam_names(method_class: type[Method]) -> list[str]:
+    """Return the names of the hyper-parameters that a method takes."""
+    return list(inspect.signature(method_class).parameters)[1:]  # after the schema
+
+
+def checked(value: Any, hint: Any, what: str) -> Any:  # noqa: ANN401  # a value is what its annotation says
+    """Return a value from YAML or the command line, after a look at its type.
+
+    A text that stands for a number becomes one (YAML takes 1e-3 for a text), and so does a whole number with a decimal
+    point where an integer is due; everything else is returned as given.
+
+    Args:
+        value: The value.
+        hint: What its annotation says.
+        what: Its name, for the message.
+
+    Raises:
+        ValueError: The value is of another type.
+
+    Example:
+        >>> checked("1e-3", float, "lr"), checked(16.0, int, "batch_size")
+        (0.001, 16)
+    """
+    adapter = _adapter(hint)
+    try:
+        adapter.validate_json(json.dumps(value), strict=True)  # JSON, since YAML has lists where a signature has tuples
+        return value
+    except ValidationError:
+        try:
+            if isinstance(value, (str, float)):
+                return adapter.validate_python(value)
+        except ValidationError:
+            pass
+    raise ValueError(f"{what} takes {_plain_type(hint)}, but is {value!r}.")
+
+
 def effective_hparams(
     variant: Variant, given: Mapping[str, Any], paper: Mapping[str, Any] | None = None
 ) -> tuple[tuple[str, Any], ...]:
@@ -112,15 +152,17 @@ def effective_hparams(
     Lengths in pixels that are not given follow the input's size.
 
     Raises:
-        ValueError: The constructor does not take a name, or lacks a value.
+        ValueError: The constructor does not take a name or a value, or lacks a value.
     """
-    names = list(inspect.signature(variant.method_class).parameters)[1:]  # after the schema
+    names = hparam_names(variant.method_class)
     own = {**defaults(variant.method_class), **variant.hparams, **(paper or {})}
     for name in (*own, *given):
         if name not in names:
             raise unknown(name, names, f"hyper-parameter of {variant.name}")
     if lacking := [name for name in names if name not in own and name not in given]:
         raise ValueError(f"{variant.name} needs a value for {', '.join(lacking)}; give it in the matrix' `overrides`.")
+    hints = _hints(variant.method_class)
+    given = {n: checked(v, hints[n], f"{variant.name}'s {n}") if n in hints else v for n, v in given.items()}
     own, given = ({name: freeze(value) for name, value in values.items()} for values in (own, given))
     return tuple(sorted(resolve(variant.method_class, own, given).items()))
 
@@ -138,6 +180,23 @@ def changed_hparams(variant: Variant, cell: Cell) -> dict[str, Any]:
         return dict(effective_hparams(variant, others, paper))[name] if name in follows else own[name]
 
     return {name: value for name, value in found.items() if name in own and value != papers(name)}
+
+
+@cache
+def _hints(method_class: type[Method]) -> Mapping[str, Any]:
+    return get_type_hints(method_class.__init__)
+
+
+@cache
+def _adapter(hint: Any) -> TypeAdapter[Any]:  # noqa: ANN401  # any annotation
+    return TypeAdapter(hint)
+
+
+def _plain_type(hint: Any) -> str:  # noqa: ANN401  # any annotation
+    """Write a type as its signature does, a choice as its values."""
+    if get_origin(hint) is Literal:
+        return " or ".join(map(repr, get_args(hint)))
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")
 
 
 def _plain(name: str) -> str:

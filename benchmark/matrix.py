@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_args
 
 import yaml
 
-from benchmark.cell import Budget, Cell
-from benchmark.lookup import Variant, choose, effective_hparams, find_variant, unknown
+from benchmark.cell import Budget, Cell, Purpose
+from benchmark.lookup import Variant, choose, effective_hparams, find_variant, hparam_names, unknown
 from datamodules import DatasetRegistry, is_card
 from datamodules.base import LandmarkDataModule, Protocol
 from methods.base import Method
@@ -79,6 +78,8 @@ class Matrix:
         hparams: Of every method that has them; what a method's entry and overrides say wins.
         overrides: Mappings with the keys of `Override`.
         smoke: Use every method's `smoke` hyper-parameters: does it run at all?
+        purpose: `tune` where settings are still being chosen: no test film is predicted, and runs are ranked on their
+            validation films alone.
     """
 
     budget: Budget = field(default_factory=Budget)
@@ -88,6 +89,7 @@ class Matrix:
     hparams: Mapping[str, Any] = field(default_factory=dict)
     overrides: tuple[Override, ...] = ()
     smoke: bool = False
+    purpose: Purpose = "compare"
 
     @classmethod
     def load(cls, source: Path | str, datasets: DatasetRegistry) -> Matrix:
@@ -119,6 +121,7 @@ class Matrix:
         datasets: Sequence[str] = (),
         seeds: Sequence[int] = (),
         epochs: int | None = None,
+        purpose: Purpose | None = None,
     ) -> Matrix:
         """Return the matrix with the command line's choices; an empty one changes nothing.
 
@@ -131,16 +134,21 @@ class Matrix:
             methods=tuple(own_methods.get(name, MethodEntry(name)) for name in methods) or self.methods,
             datasets=tuple(own_datasets.get(name, DatasetEntry(name)) for name in datasets) or self.datasets,
             seeds=tuple(seeds) or self.seeds,
+            purpose=purpose or self.purpose,
         )
-        return narrowed if epochs is None else narrowed._with_epochs(epochs)
+        return narrowed if epochs is None else narrowed.with_overrides([Override(budget=epochs_budget(epochs))])
 
-    def _with_epochs(self, epochs: int) -> Matrix:
-        return replace(
-            self,
-            budget=replace(self.budget, name=f"{epochs} epochs", epochs=epochs),
-            datasets=tuple(replace(entry, budget=_without_epochs(entry.budget)) for entry in self.datasets),
-            overrides=tuple(replace(entry, budget=_without_epochs(entry.budget)) for entry in self.overrides),
-        )
+    def with_overrides(self, overrides: Iterable[Override]) -> Matrix:
+        """Return the matrix with overrides that win over those it has."""
+        return replace(self, overrides=(*self.overrides, *overrides))
+
+    def variants(self, methods: Mapping[str, type[Method]]) -> list[Variant]:
+        """Return the variants of the matrix' methods.
+
+        Raises:
+            ValueError: A name is not known.
+        """
+        return [find_variant(name, methods) for name in [entry.name for entry in self.methods] or methods]
 
     def cells(
         self, methods: Mapping[str, type[Method]], datasets: Mapping[str, type[LandmarkDataModule]]
@@ -151,7 +159,7 @@ class Matrix:
             ValueError: A name is not known; the message has the nearest one.
         """
         named = self._named(methods, datasets)
-        every = {name for method_class in methods.values() for name in _hparams_of(method_class)}
+        every = {name for method_class in methods.values() for name in hparam_names(method_class)}
         for name in self.hparams:
             if name not in every:
                 raise unknown(name, every, "hyper-parameter of any of the methods")
@@ -193,7 +201,7 @@ class Matrix:
             if variant.name in (override.methods or [variant.name])
             and entry.name in (override.datasets or [entry.name])
         ]
-        shared = {name: value for name, value in self.hparams.items() if name in _hparams_of(variant.method_class)}
+        shared = {name: value for name, value in self.hparams.items() if name in hparam_names(variant.method_class)}
         hparams = {**shared, **(variant.method_class.smoke if self.smoke else {}), **method.hparams}
         budget = _changed(self.budget, entry.budget)
         for override in fitting:
@@ -201,12 +209,13 @@ class Matrix:
             budget = _changed(budget, override.budget)
         paper = variant.method_class.paper_settings(entry.name, protocol.name) if budget.name == Budget.name else {}
         effective = effective_hparams(variant, hparams, paper)
-        return Cell(entry.name, protocol.name, split, variant.method, variant.name, seed, effective, budget)
+        names = (entry.name, protocol.name, split, variant.method, variant.name)
+        return Cell(*names, seed, effective, budget, self.purpose)
 
 
-def _hparams_of(method_class: type[Method]) -> list[str]:
-    """Return the names of the hyper-parameters that a method takes."""
-    return list(inspect.signature(method_class).parameters)[1:]  # after the schema
+def epochs_budget(epochs: int) -> dict[str, Any]:
+    """Return what a number of epochs from the command line changes in a budget: it is the paper's no more."""
+    return {"name": f"{epochs} epochs", "epochs": epochs}
 
 
 def _with_cards(matrix: Matrix, folder: Path, known: DatasetRegistry) -> Matrix:
@@ -234,10 +243,6 @@ def _splits(entry: DatasetEntry, protocol: Protocol) -> list[str]:
     return [choose(name, protocol.splits, f"split of {entry.name}'s protocol {protocol.name}") for name in names]
 
 
-def _without_epochs(budget: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in budget.items() if key not in ("name", "epochs")}
-
-
 def _changed(budget: Budget, values: Mapping[str, Any]) -> Budget:
     return replace(budget, **_known_keys(values, Budget, "budget"))
 
@@ -257,6 +262,7 @@ def _parse(content: object) -> Matrix:
         "hparams": lambda value: _known_keys(value, None, "hparams"),
         "overrides": lambda value: tuple(_entry(Override, item, "overrides") for item in _listed(value)),
         "smoke": bool,
+        "purpose": _purpose,
     }
     return Matrix(**{key: parsers[key](value) for key, value in given.items()})
 
@@ -285,6 +291,12 @@ def _known_keys(content: object, kind: type | None, where: str) -> dict[str, Any
 
 def _listed(value: object) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _purpose(value: object) -> Purpose:
+    if value not in get_args(Purpose):
+        raise ValueError(f"purpose is {value!r}; it is one of {', '.join(get_args(Purpose))}.")
+    return cast(Purpose, value)
 
 
 def _whole_number(value: object) -> int:

@@ -30,8 +30,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float, Int
 
-from benchmark.cell import Cell
-from benchmark.store import write_atomically
+from benchmark.cell import Cell, On
+from benchmark.store import SCORE_TABLE, SCORES, RunRecord, write_atomically
 
 if TYPE_CHECKING:
     from datamodules.base import Case
@@ -39,6 +39,40 @@ if TYPE_CHECKING:
 PREDICTIONS: Final = "predictions.parquet"
 VALIDATION: Final = "validation.parquet"
 """Like `PREDICTIONS`, of the validation cases: conformal regions are fitted on them."""
+VALIDATION_SET: Final = "validation"
+"""Stands for the name of the test set there."""
+
+
+class ScoredFilms(NamedTuple):
+    """Where the predictions of some films lie and where their scores go.
+
+    Attributes:
+        on: Which films.
+        predictions: The run's file of predictions.
+        scores: The run's file with each case's scores.
+        table: The file in the store's root with the scores of all rows.
+        boards: The folder in the store's root with the leaderboards.
+    """
+
+    on: On
+    predictions: str
+    scores: str
+    table: str
+    boards: str
+
+    def has(self, run: RunRecord) -> bool:
+        """Tell whether a run finished with predictions of these films; what a person marked is of test films."""
+        if run.status != "done" or self.on == "test":
+            return run.status == "done" and not run.cell.tunes
+        return not run.human and (run.folder / self.predictions).is_file()
+
+
+SCORED: Final[Mapping[On, ScoredFilms]] = {
+    "test": ScoredFilms("test", PREDICTIONS, SCORES, SCORE_TABLE, "leaderboards"),
+    "validation": ScoredFilms(
+        "validation", VALIDATION, "scores-validation.parquet", "scores-validation.csv", "leaderboards-validation"
+    ),
+}
 
 KEY: Final = ("test_set", "case", "landmark")
 POINT: Final = ("x", "y")

@@ -79,6 +79,11 @@ def _checked_jobs(cells: Sequence[Cell], context: Context, console: Console) -> 
         data = context.datamodule(cell)
         if not any(dataset == cell.dataset for dataset, _, _ in fingerprints):
             _introduce(cell.dataset, data, console)
+        if cell.tunes and not data.split.val:
+            raise ValueError(
+                f"{cell.dataset}/{cell.protocol}/{cell.split} has no validation films, so nothing can be tuned there; "
+                f"choose another protocol or purpose."
+            )
         for concern in concerns(data):
             console.print(f"  {cell.protocol}, {cell.split}: {concern}", markup=False)
         fingerprints[key] = data.fingerprint

@@ -59,7 +59,7 @@ class RunRecord:
         input_size: (height, width) of the network's input.
         epochs: Trained, over all stages.
         checkpoint: `rule`, the chosen `epoch` (0-based within the last stage; None where there was no choice), `file`.
-        test_sets: Name -> number of cases.
+        test_sets: Name -> number of cases; empty where the cell tunes, since no test film is predicted then.
         badges: What a reader must know beside the numbers: leaks, oracle crops.
         weights: The pre-trained weights the run started from.
         human: The predictions are what a person marked: shown beside methods, never ranked, tested or published.

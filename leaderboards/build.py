@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.cell import On
+from benchmark.store import FACTS
 from leaderboards.boards.published import read_published
 from leaderboards.boards.read import read_boards
 from leaderboards.boards.reported import Reported
@@ -18,18 +21,19 @@ from leaderboards.text.latex import page_latex
 from leaderboards.text.markdown import page_markdown
 
 
-def read_leaderboards(store: Path | str, reported: Sequence[Reported] | None = None) -> Leaderboards:
+def read_leaderboards(store: Path | str, reported: Sequence[Reported] | None = None, on: On = "test") -> Leaderboards:
     """Read a store's boards and assemble their pages.
 
     Args:
         store: A run store that `osteomark score` went over.
         reported: The papers' numbers; those of `reported.yaml` by default.
+        on: The films on which runs are ranked.
 
     Raises:
         FileNotFoundError: The store was not scored yet.
         ValueError: A `run.json` is damaged.
     """
-    return assemble(read_boards(store, reported))
+    return assemble(read_boards(store, reported, on), on, _tuning(store))
 
 
 def build(store: Path | str, out: Path | str, reported: Sequence[Reported] | None = None) -> list[Path]:
@@ -43,7 +47,12 @@ def rewrite_published(published: Path | str) -> list[Path]:
     Args:
         published: A folder that `osteomark leaderboard --publish` wrote.
     """
-    return write_leaderboards(assemble(read_published(published)), published)
+    return write_leaderboards(assemble(read_published(published), tuning=_tuning(published)), published)
+
+
+def _tuning(folder: Path | str) -> int:
+    """Return how many runs of a store tune; the facts of older ones do not say it."""
+    return int(json.loads((Path(folder) / FACTS).read_text(encoding="utf-8")).get("tuning", 0))
 
 
 def write_leaderboards(content: Leaderboards, out: Path | str) -> list[Path]:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.cell import On
 from benchmark.cli.console import console
 
 
-def score(*, store: Path = Path("runs"), plugin: Sequence[Path] = ()) -> int:
+def score(*, store: Path = Path("runs"), plugin: Sequence[Path] = (), on: On = "test") -> int:
     """Score every finished run from its stored predictions; new metrics are filled in for old runs.
 
     Args:
         store: Folder of the runs.
         plugin: Python files with methods of your own.
+        on: The films that are scored.
     """
     from benchmark.scoring.score import score
 
-    console.print(f"scores: {score(store, plugin)}")
+    console.print(f"scores: {score(store, plugin, on)}")
     return 0
 
 
@@ -27,27 +29,32 @@ def leaderboard(
     out: Path | None = None,
     plugin: Sequence[Path] = (),
     publish: bool = False,
+    on: On = "test",
 ) -> int:
     """Score the finished runs, write their leaderboards and show them.
 
     Args:
         store: Folder of the runs.
-        out: Folder for the leaderboards; `leaderboards` in the store if not given.
+        out: Folder for the leaderboards; if not given, `leaderboards` in the store, or `leaderboards-validation`.
         plugin: Python files with methods of your own.
         publish: Write beside the tables what a published folder needs: predicted points, scores of films and summed
             errors, without the films' labels.
+        on: The films on which runs are ranked: "validation" to choose settings, with no test film looked at.
     """
+    from benchmark.predictions import SCORED
     from benchmark.store import STRESS
     from leaderboards.build import read_leaderboards, write_leaderboards
     from leaderboards.publish import publish as write_publication
     from leaderboards.robustness.page import write_stress
     from leaderboards.text.terminal import show
 
-    score(store=store, plugin=plugin)
-    folder = out or store / "leaderboards"
-    content = read_leaderboards(store)
+    if publish and on != "test":
+        raise ValueError("--publish writes points and scores of test films; leave out --on validation.")
+    score(store=store, plugin=plugin, on=on)
+    folder = out or store / SCORED[on].boards
+    content = read_leaderboards(store, on=on)
     show(content, write_leaderboards(content, folder))
-    if (store / STRESS).is_file():
+    if on == "test" and (store / STRESS).is_file():
         write_stress(store, folder)
     if publish:
         write_publication(store, content.boards, folder)

@@ -6,13 +6,15 @@ import sys
 from collections.abc import Sequence
 
 from benchmark.cli import catalogue, data, leaderboards, new
-from benchmark.cli.arguments import DEFAULT, Commands, build_parser, call
+from benchmark.cli.arguments import DEFAULT, Commands, build_parser, call, parse_arguments
 from benchmark.cli.console import INTERRUPTED
 from benchmark.cli.run import run
 from benchmark.cli.stress import stress
 from benchmark.cli.trained import predict, test
 
 BAD_INPUT = 2
+ADVICE = {run: "a hyper-parameter is set by --set METHOD.{name}=VALUE, or --set '*.{name}=VALUE' for all that have it."}
+"""What to say of an option that a command lacks."""
 
 COMMANDS: Commands = {
     "run": run,
@@ -44,11 +46,11 @@ COMMANDS: Commands = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 a cell failed, 2 bad input."""
     parser = build_parser(COMMANDS, prog="osteomark", description="Train and compare landmark methods on X-rays.")
-    given = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        return call(given)
+        return call(parse_arguments(parser, words, ADVICE))
     except (ValueError, OSError) as error:
-        if given.debug:
+        if "--debug" in words:
             raise
         print(f"osteomark: {error}", file=sys.stderr)
         return BAD_INPUT

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from benchmark.cell import Purpose
 from benchmark.cli.console import INTERRUPTED, console
 from benchmark.cli.leaderboards import leaderboard
 
@@ -22,6 +23,8 @@ def run(
     card: Sequence[str] = (),
     seeds: Sequence[int] = (),
     epochs: int | None = None,
+    set_: Sequence[str] = (),
+    purpose: Purpose | None = None,
     allow_missing: bool = False,
     wandb: bool = False,
     force: bool = False,
@@ -40,6 +43,10 @@ def run(
         card: The same, for files of cards.
         seeds: Run these instead of the matrix' seeds.
         epochs: Train every stage so many epochs.
+        set_: Values over everything in the matrix: posenet.lr=0.01, '*.lr=0.01' for every method that has it,
+            budget.epochs=20; the last one wins.
+        purpose: "tune" to choose settings: no test film is predicted, and runs are ranked on their validation films;
+            the matrix says it if not given.
         allow_missing: Go on without the cases whose files are missing or unreadable.
         wandb: Track with Weights & Biases, offline without a key; with a key runs are tracked anyway, those of private
             sets only if this is given.
@@ -51,13 +58,16 @@ def run(
     from benchmark.lookup import discover_methods
     from benchmark.matrix import Matrix
     from benchmark.runner import run_matrix
+    from benchmark.settings import apply_settings
     from datamodules import DatasetRegistry
 
     known = DatasetRegistry()
     names = [known.name_of(name) for name in (*datasets, *card)]
-    chosen = Matrix.load(matrix or _preset([*datasets, *card]), known).narrow(methods, names, seeds, epochs)
+    chosen = Matrix.load(matrix or _preset([*datasets, *card]), known).narrow(methods, names, seeds, epochs, purpose)
+    known_methods = discover_methods(plugin)
+    chosen = apply_settings(chosen, set_, known_methods)
     roots = {}
-    for name in dict.fromkeys(cell.dataset for cell in chosen.cells(discover_methods(plugin), known)):
+    for name in dict.fromkeys(cell.dataset for cell in chosen.cells(known_methods, known)):
         if data_root is None and known[name].home is None:
             console.print(f"[dim]phantom of {name}: {dataset_folders.PHANTOMS / name}[/]")
         roots[name] = dataset_folders.films(name, known[name], data_root)
@@ -69,7 +79,7 @@ def run(
     except KeyboardInterrupt:
         console.print("Stopped. The same command goes on from the last finished epochs.")
         return INTERRUPTED
-    leaderboard(store=store, plugin=plugin)
+    leaderboard(store=store, plugin=plugin, on="validation" if chosen.purpose == "tune" else "test")
     return 1 if any(record.status == "failed" for record in records) else 0
 
 

@@ -89,14 +89,17 @@ def _chosen(
     from benchmark import dataset_folders
     from benchmark.cell import Context
     from benchmark.lookup import choose
+    from benchmark.predictions import SCORED
     from benchmark.store import RunStore
     from datamodules import DatasetRegistry
 
     known = DatasetRegistry()
     named = [known.name_of(name) for name in datasets]
-    runs = [run for run in RunStore(store).runs() if run.status == "done" and run.checkpoint]
+    runs = [run for run in RunStore(store).runs() if SCORED["test"].has(run) and run.checkpoint]
     if not runs:
-        raise FileNotFoundError(f"{store} holds no trained run; `osteomark run --store {store}` makes some.")
+        raise FileNotFoundError(
+            f"{store} holds no trained run that was tested; `osteomark run --store {store}` makes some."
+        )
     wanted = {choose(name, [run.cell.variant for run in runs], "trained method") for name in variants}
     tested = {choose(name, [run.cell.dataset for run in runs], "dataset with a trained run") for name in named}
     runs = [run for run in runs if _is_one(run.cell.variant, wanted) and _is_one(run.cell.dataset, tested)]

@@ -94,6 +94,8 @@ def _refuse_unfit(record: RunRecord, folder: Path, datasets: DatasetRegistry) ->
         raise ValueError(f"{folder} is of {cell.dataset}, which is no dataset here, so it may be private.")
     if datasets[cell.dataset].private or PRIVATE in record.badges:
         raise ValueError(f"{folder} is of private data, and where a good method puts its points is nearly the label.")
+    if record.cell.tunes:
+        raise ValueError(f"{folder} is of a matrix that tunes: it has no predictions of test films to hand in.")
     if record.human:
         raise ValueError(f"{folder} holds what a person marked, and a reader's points are labels.")
 

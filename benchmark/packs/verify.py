@@ -26,7 +26,18 @@ from benchmark.lookup import Variant, changed_hparams, choose
 from benchmark.packs import pack as packs
 from benchmark.packs.pack import Pack
 from benchmark.packs.submit import DIRTY, nested_scores
-from benchmark.predictions import ANSWER, CENTRE, CROP, KEY, LABELS, PREDICTIONS, VALIDATION, case_rows, read_table
+from benchmark.predictions import (
+    ANSWER,
+    CENTRE,
+    CROP,
+    KEY,
+    LABELS,
+    PREDICTIONS,
+    SCORED,
+    VALIDATION,
+    case_rows,
+    read_table,
+)
 from benchmark.scoring.score import score_run
 from benchmark.store import CARDS, RunStore
 from datamodules import DatasetRegistry
@@ -178,7 +189,7 @@ def _truth_of_store(pack: Pack, store: Path) -> Truth:
     """Read the labels from a run of the same split on the same films."""
     record = pack.record
     key = (record.cell.dataset, record.cell.protocol, record.cell.split)
-    runs = [run for run in RunStore(store).runs() if run.status == "done" and not run.human]
+    runs = [run for run in RunStore(store).runs() if SCORED["test"].has(run) and not run.human]
     here = [run for run in runs if (run.cell.dataset, run.cell.protocol, run.cell.split) == key]
     if not here:
         raise ValueError(f"{store} holds no finished run of {'/'.join(key)} to read the truth from; give --data-root.")

@@ -29,6 +29,8 @@ class CaseSet(NamedTuple):
 def read_case_sets(path: Path, landmarks: Sequence[str]) -> dict[str, CaseSet]:
     """Read a file of predictions, with what conformal regions need from the `validation.parquet` beside it.
 
+    The validation cases themselves have no such regions: they would be judged on what they were fitted to.
+
     Args:
         path: The file.
         landmarks: The dataset's, in order.
@@ -41,7 +43,7 @@ def read_case_sets(path: Path, landmarks: Sequence[str]) -> dict[str, CaseSet]:
     """
     test_sets, validation = read_predictions(path, landmarks), path.with_name(VALIDATION)
     quantiles = torch.full((len(landmarks), len(LEVELS)), torch.nan, dtype=torch.float64)
-    if validation.is_file():
+    if validation.is_file() and path.name != VALIDATION:
         (calibration,) = read_predictions(validation, landmarks).values()
         quantiles = conformal_quantiles(nonconformity(_cases(calibration, quantiles)))
     return {name: CaseSet(test_set.cases, _cases(test_set, quantiles)) for name, test_set in test_sets.items()}

@@ -31,7 +31,8 @@ def write_facts(
         The written `facts.json`: `datasets` by name, each with its `protocols`, the name of the `default` one and
         the `readers` behind each truth, and `methods` by variant, each with its paper, its own hyper-parameters
         and, in `changed`, those that runs set differently from the paper: `dataset/protocol/configuration` -> name ->
-        value. A dataset or variant that is not found any more is left out.
+        value; `tuning` is the number of runs without predictions of test films. A dataset or variant that is not found
+        any more is left out.
     """
     cells = [run.cell for run in runs]
     facts = {
@@ -39,6 +40,7 @@ def write_facts(
             name: _dataset(datasets[name]) for name in sorted({cell.dataset for cell in cells} & datasets.keys())
         },
         "methods": _methods(cells, plugins),
+        "tuning": sum(cell.tunes for cell in cells),
     }
     path = store / FACTS
     write_atomically(path, lambda file: file.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n"))

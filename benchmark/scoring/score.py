@@ -12,6 +12,9 @@ with one configuration (hyper-parameters and budget) under one protocol on the s
   seed that has all of it. `folds_done` of `folds_expected` tells an incomplete group;
 * named test sets are scored one by one and never averaged;
 * every score is also given on the test cases that no known leak touches, see `benchmark.scoring.leak_free`.
+
+Validation films are scored in the same way, into files of their own, to choose settings without a look at a test film.
+A film that validates in several folds has a prediction of each; the bootstrap then draws it with all of them.
 """
 
 from __future__ import annotations
@@ -32,13 +35,13 @@ from torch import Tensor
 
 import metrics
 from benchmark import predictions
-from benchmark.cell import Cell
-from benchmark.predictions import PREDICTIONS, VALIDATION
+from benchmark.cell import Cell, On
+from benchmark.predictions import PREDICTIONS, SCORED, VALIDATION, VALIDATION_SET, ScoredFilms
 from benchmark.scoring import leak_free
 from benchmark.scoring.cases import CaseSet, pool, read_case_sets
 from benchmark.scoring.facts import write_facts
 from benchmark.scoring.resampling import interval, patients_of
-from benchmark.store import CARDS, SCORE_TABLE, SCORES, RunRecord, RunStore, write_atomically
+from benchmark.store import CARDS, RunRecord, RunStore, write_atomically
 from datamodules import DatasetRegistry
 from datamodules.base import LandmarkDataModule
 from metrics.base import Anatomy, Cases, LandmarkMetric
@@ -46,7 +49,6 @@ from metrics.base import Anatomy, Cases, LandmarkMetric
 FIRST = ("radial_error", "sdr")
 """The metrics that open a leaderboard; the first column of the first ranks it. The others follow by name, last those
 that not every run has."""
-CACHE = ".scores.json"
 COLUMNS = (
     *("dataset", "protocol", "content", "test_set", "variant", "method", "config", "budget", "seeds", "folds"),
     *("folds_done", "folds_expected", "cases", "metric", "column", "title", "unit", "higher_is_better"),
@@ -66,9 +68,11 @@ class Group:
 
     Args:
         runs: All of one dataset, protocol, content, variant and configuration.
+        films: Those that are scored.
     """
 
     runs: tuple[RunRecord, ...]
+    films: ScoredFilms = SCORED["test"]
 
     @property
     def comparable(self) -> dict[int, dict[str, RunRecord]]:
@@ -81,7 +85,7 @@ class Group:
         return {seed: {fold: folds[fold] for fold in sorted(most)} for seed, folds in complete.items()}
 
 
-def score(store: Path | str, plugins: Sequence[Path | str] = ()) -> Path:
+def score(store: Path | str, plugins: Sequence[Path | str] = (), on: On = "test") -> Path:
     """Score every finished run below `store`; what has not changed since the last time is taken from there.
 
     A group that cannot be scored gets one row that says why, and the others go on.
@@ -89,37 +93,45 @@ def score(store: Path | str, plugins: Sequence[Path | str] = ()) -> Path:
     Args:
         store: The run store's folder.
         plugins: Files with methods from outside the repository, whose papers the leaderboards then name.
+        on: The films that are scored.
 
     Returns:
-        The written `scores.csv`; `facts.json`, what leaderboards say about datasets and methods, lies beside it.
+        The written `scores.csv`, or its like for validation films; `facts.json`, what leaderboards say about datasets
+        and methods, lies beside it.
 
     Raises:
-        FileNotFoundError: There is no run below `store`.
+        FileNotFoundError: There is no run below `store`, or none with predictions of such films.
         ValueError: A `run.json` is damaged.
     """
     root = Path(store)
     datasets, runs = DatasetRegistry(descriptions=root / CARDS), RunStore(root).runs()
     if not runs:
         raise FileNotFoundError(f"{root} holds no run; `osteomark run --store {root}` makes some.")
-    known, groups = _read_cache(root / CACHE), {}
-    for group in group_runs(runs):
+    films = SCORED[on]
+    found = group_runs(runs, films)
+    if not found and all(run.status == "done" for run in runs):
+        raise FileNotFoundError(f"{root} holds no run with {_lacking(films)}.")
+    cache = root / f".{Path(films.table).stem}.json"
+    known, groups = _read_cache(cache), {}
+    for group in found:
         key = _content_key(group, datasets)
         groups[key] = known[key] if key in known else _rows_or_reason(group, datasets)
     rows = [row for group in groups.values() for row in group]
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(COUNTS, "Int64"))
-    path = root / SCORE_TABLE
+    path = root / films.table
     write_atomically(path, lambda file: frame.to_csv(file, index=False, float_format="%.8g", lineterminator="\n"))
-    write_atomically(root / CACHE, lambda file: file.write_text(json.dumps(groups)))
+    write_atomically(cache, lambda file: file.write_text(json.dumps(groups)))
     write_facts(root, runs, datasets, plugins)
     return path
 
 
-def score_run(folder: Path | str, datasets: DatasetRegistry) -> dict[str, float]:
+def score_run(folder: Path | str, datasets: DatasetRegistry, on: On = "test") -> dict[str, float]:
     """Score one run from its stored predictions, without intervals.
 
     Args:
-        folder: The run's folder in the store, which names dataset and protocol, with its `predictions.parquet`.
+        folder: The run's folder in the store, which names dataset and protocol, with its predictions.
         datasets: Every dataset by name.
+        on: The films that are scored.
 
     Returns:
         `test_set/column` to value, as W&B's summary shows them.
@@ -127,7 +139,7 @@ def score_run(folder: Path | str, datasets: DatasetRegistry) -> dict[str, float]
     Raises:
         ValueError: The predictions are not complete, or their dataset is unknown.
     """
-    path = Path(folder).absolute() / PREDICTIONS
+    path = Path(folder).absolute() / SCORED[on].predictions
     _, _, _, protocol, dataset = (parent.name for parent in path.parents[:5])
     anatomy = anatomy_of(datasets.find(dataset), protocol)
     values = {}
@@ -138,15 +150,15 @@ def score_run(folder: Path | str, datasets: DatasetRegistry) -> dict[str, float]
     return values
 
 
-def group_runs(runs: Iterable[RunRecord]) -> list[Group]:
-    """Sort the finished runs into leaderboard rows, in a fixed order."""
+def group_runs(runs: Iterable[RunRecord], films: ScoredFilms = SCORED["test"]) -> list[Group]:
+    """Sort the finished runs that have predictions of some films into leaderboard rows, in a fixed order."""
     groups: dict[tuple[str, ...], list[RunRecord]] = {}
     for run in runs:
-        if run.status == "done":
+        if films.has(run):
             cell = run.cell
             key = (cell.dataset, cell.protocol, run.content, cell.variant, cell.config)
             groups.setdefault(key, []).append(run)
-    return [Group(tuple(groups[key])) for key in sorted(groups)]
+    return [Group(tuple(groups[key]), films) for key in sorted(groups)]
 
 
 def anatomy_of(data: type[LandmarkDataModule], protocol: str) -> Anatomy:
@@ -172,15 +184,24 @@ def applicable(anatomy: Anatomy) -> dict[str, LandmarkMetric]:
     return {name: found[name](anatomy) for name in order if not found[name].unsupported(anatomy)}
 
 
+def _lacking(films: ScoredFilms) -> str:
+    """Say what no run has and what to do."""
+    if films.on == "test":
+        return "predictions of test films, since all of them tune; `osteomark leaderboard --on validation` ranks them"
+    return "predictions of validation films; no split of it has such films"
+
+
 def _rows_or_reason(group: Group, datasets: DatasetRegistry) -> list[Row]:
     try:
         return _rows(group, datasets)
     except (ValueError, KeyError, OSError) as error:
         run = group.runs[0]
         logger.warning("%s could not be scored: %s", run.folder, error)
-        return [
-            _identity(group, datasets) | {"test_set": name, "reason": str(error)} for name in run.test_sets or ("",)
-        ]
+        return [_identity(group, datasets) | {"test_set": name, "reason": str(error)} for name in _test_sets(group)]
+
+
+def _test_sets(group: Group) -> Iterable[str]:
+    return (VALIDATION_SET,) if group.films.on == "validation" else group.runs[0].test_sets or ("",)
 
 
 def _rows(group: Group, datasets: DatasetRegistry) -> list[Row]:
@@ -190,9 +211,9 @@ def _rows(group: Group, datasets: DatasetRegistry) -> list[Row]:
     found = applicable(anatomy)
     pooled: dict[str, list[CaseSet]] = {}
     for folds in group.comparable.values():
-        tables = [read_case_sets(run.folder / PREDICTIONS, anatomy.names) for run in folds.values()]
+        tables = [read_case_sets(run.folder / group.films.predictions, anatomy.names) for run in folds.values()]
         for run, table in zip(folds.values(), tables, strict=True):
-            _write_case_scores(run, data, table, found)
+            _write_case_scores(run, group.films, data, table, found)
         for name in sorted({name for table in tables for name in table}):
             pooled.setdefault(name, []).append(pool(table[name] for table in tables if name in table))
     rows = [
@@ -214,8 +235,11 @@ def _test_set_rows(
     """Score one test set of all seeds; the seeds' cases must be the same."""
     if len({test_set.names for test_set in seeds}) > 1:
         raise ValueError(f"the seeds were tested on different cases of {common['test_set']}; run them again.")
-    kept = leak_free.leak_free_cases(data, group.runs[0].cell.protocol, seeds[0].names)
-    patients = patients_of(data, [run.folder / PREDICTIONS for run in group.runs], seeds[0].names)
+    names, tests = seeds[0].names, group.films.on == "test"
+    kept = leak_free.leak_free_cases(data, group.runs[0].cell.protocol, names) if tests else None
+    patients = patients_of(data, [run.folder / group.films.predictions for run in group.runs], names)
+    if len(set(names)) < len(names):
+        patients = patients or names
     rows = []
     for name, metric in _scorable(found, *(test_set.cases for test_set in seeds)).items():
         terms = torch.stack([metric.terms(test_set.cases) for test_set in seeds])
@@ -290,14 +314,15 @@ def _expected_folds(cell: Cell, datasets: DatasetRegistry) -> tuple[str, ...]:
 
 def _write_case_scores(
     run: RunRecord,
+    films: ScoredFilms,
     data: type[LandmarkDataModule],
     test_sets: Mapping[str, CaseSet],
     found: Mapping[str, LandmarkMetric],
 ) -> None:
-    """Write each column's value on every single case, and its patient where known, as `scores.parquet`."""
+    """Write each column's value on every single case, and its patient where known, beside the predictions."""
     parts = []
     for test_set, (names, cases) in test_sets.items():
-        patients = patients_of(data, [run.folder / PREDICTIONS], names) or None
+        patients = patients_of(data, [run.folder / films.predictions], names) or None
         for metric in _scorable(found, cases).values():
             reduced = metric.reduce(metric.terms(cases)[:, None])
             for column, values in reduced.items():
@@ -305,12 +330,12 @@ def _write_case_scores(
                 parts.append(pd.DataFrame(part | {"patient": patients}))
     frame = pd.concat(parts, ignore_index=True)
     frame = frame.astype({"patient": "str"})
-    write_atomically(run.folder / SCORES, lambda path: frame.to_parquet(path, index=False))
+    write_atomically(run.folder / films.scores, lambda path: frame.to_parquet(path, index=False))
 
 
 def _content_key(group: Group, datasets: DatasetRegistry) -> str:
     """Hash what a group's scores depend on: its runs' files, the code that scores and the dataset's facts."""
-    digest = hashlib.sha256(_sources().encode())
+    digest = hashlib.sha256(f"{_sources()}{group.films}".encode())
     for run in group.runs:
         files = [file for name in (PREDICTIONS, VALIDATION) if (file := run.folder / name).is_file()]
         stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]

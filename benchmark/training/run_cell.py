@@ -17,7 +17,7 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 import methods
 from benchmark.cell import Cell, Context, Job
 from benchmark.initial_weights import initial_weights, weights_file
-from benchmark.predictions import VALIDATION
+from benchmark.predictions import VALIDATION, VALIDATION_SET
 from benchmark.scoring.score import score_run
 from benchmark.store import CHECKPOINTS, HISTORY, RunRecord, RunStore, utc_now
 from benchmark.training import measure
@@ -148,13 +148,12 @@ class Run:
         seconds["fit"] = self.history.seconds
         checkpoint = self._choose()
         self.report(Progress("predicting", self.history.epochs, self.history.epochs))
-        trainer = make_trainer(self.folder, self.precision, [collector := Collector(self.data)])
         start = time.perf_counter()
-        trainer.predict(self.method, datamodule=self.data, return_predictions=False)
+        trainer = self._predict_validation() if self.cell.tunes else self._predict_tests()
         seconds["predict"] = time.perf_counter() - start
-        collector.write(self.folder, self.cell)
         self._keep(trainer, checkpoint["file"])
-        self._predict_validation()
+        if self.data.split.val and not self.cell.tunes:
+            self._predict_validation()
         self._describe(checkpoint["file"])
         return replace(
             self.record,
@@ -215,14 +214,19 @@ class Run:
         for index in range(len(self.stages)):
             self._stage_file(index).unlink(missing_ok=True)
 
-    def _predict_validation(self) -> None:
-        """Predict the cases that validate too: regions with guaranteed coverage are fitted on them."""
-        if cases := self.data.split.val:
-            trainer = make_trainer(
-                self.folder, self.precision, [collector := Collector(self.data, {"validation": cases})]
-            )
-            trainer.predict(self.method, dataloaders=self.data.val_dataloader(), return_predictions=False)
-            collector.write(self.folder, self.cell, VALIDATION)
+    def _predict_tests(self) -> Trainer:
+        trainer = make_trainer(self.folder, self.precision, [collector := Collector(self.data)])
+        trainer.predict(self.method, datamodule=self.data, return_predictions=False)
+        collector.write(self.folder, self.cell)
+        return trainer
+
+    def _predict_validation(self) -> Trainer:
+        """Predict the cases that validate: tuning looks at them, and conformal regions are fitted on them."""
+        collector = Collector(self.data, {VALIDATION_SET: self.data.split.val})
+        trainer = make_trainer(self.folder, self.precision, [collector])
+        trainer.predict(self.method, dataloaders=self.data.val_dataloader(), return_predictions=False)
+        collector.write(self.folder, self.cell, VALIDATION)
+        return trainer
 
     def _describe(self, name: str) -> None:
         """Let the checkpoint say what it is, so that it can be used alone."""
@@ -232,11 +236,12 @@ class Run:
 
     def _facts(self) -> dict[str, Any]:
         spec, protocol = self.method.input_spec, self.data.protocol
+        tests = {} if self.cell.tunes else self.data.split.tests
         return {
             "precision": self.precision,
             "parameters": self.method.parameter_counts(),
             "input_size": tuple(spec.size),
-            "test_sets": {name: len(cases) for name, cases in self.data.split.tests.items()},
+            "test_sets": {name: len(cases) for name, cases in tests.items()},
             "badges": (
                 *protocol.caveats,
                 *((PHANTOM,) if self.data.is_phantom else ()),
@@ -250,8 +255,8 @@ class Run:
         memory = measure.peak_memory_mb()
         device = trainer.strategy.root_device
         self.method.to(device)
-        first = next(case for cases in self.data.split.tests.values() for case in cases)
-        batch = move_data_to_device(collate([self.data.sample(first)]), device)
+        cases = [*self.data.split.val, *(case for cases in self.data.split.tests.values() for case in cases)]
+        batch = move_data_to_device(collate([self.data.sample(cases[0])]), device)
         precision = trainer.precision_plugin.predict_step_context
         return {
             "peak_memory_mb": round(memory, 1),

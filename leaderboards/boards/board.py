@@ -9,6 +9,7 @@ from functools import cached_property
 from statistics import fmean, median
 from typing import Any, Literal, NamedTuple
 
+from benchmark.cell import On
 from benchmark.store import RunRecord
 from leaderboards.boards.numbers import NO_NUMBER, NOT_TESTED, heading, ranges
 from leaderboards.boards.statistics import ALPHA, Comparison
@@ -214,6 +215,7 @@ class Board:
         comparison: The ranked rows compared film by film; None where their runs have no case scores.
         phantom: Whether the films were drawn, so that nothing here compares methods.
         private: Whether no film may be shown, nor the number of patients.
+        on: The films on which runs are ranked; on validation films they stand for the test set.
     """
 
     dataset: str
@@ -229,6 +231,7 @@ class Board:
     comparison: Comparison | None = None
     phantom: bool = False
     private: bool = False
+    on: On = "test"
 
     @property
     def ranked(self) -> tuple[Row, ...]:
@@ -317,7 +320,7 @@ class Board:
     @property
     def page(self) -> str:
         """File stem of the page of its dataset and protocol."""
-        return f"{self.dataset}-{self.protocol}"
+        return f"{self.dataset}-{self.protocol}" + ("" if self.on == "test" else f"-{self.on}")
 
     @property
     def floor(self) -> Row | None:

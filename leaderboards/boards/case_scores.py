@@ -56,9 +56,14 @@ def compare_rows(board: Board, scores: Mapping[str, Mapping[str, CaseScore]]) ->
 
 
 class CaseScores:
-    """The scores of single films below a run store; every file is read once for each score that is asked for."""
+    """The scores of single films below a run store; every file is read once for each score that is asked for.
 
-    def __init__(self) -> None:
+    Args:
+        file: Name of the runs' files.
+    """
+
+    def __init__(self, file: str = SCORES) -> None:
+        self._file = file
         self._known: dict[tuple[Path, str], dict[str, dict[str, CaseScore]]] = {}
 
     def compare(self, board: Board) -> Comparison | None:
@@ -90,14 +95,23 @@ class CaseScores:
         seeds = [[self._of_run(run, column).get(test_set, {}) for run in runs] for runs in row.counted.values()]
         if not seeds or not all(map(all, seeds)):
             return {}
-        pooled = [{case: score for fold in folds for case, score in fold.items()} for folds in seeds]
+        pooled = [_pooled(folds) for folds in seeds]
         return {case: _mean([scores[case] for scores in pooled if case in scores]) for case in pooled[0]}
 
     def _of_run(self, run: RunRecord, column: str) -> Mapping[str, Mapping[str, CaseScore]]:
-        key = run.folder / SCORES, column
+        key = run.folder / self._file, column
         if key not in self._known:
             self._known[key] = _read(*key) if key[0].is_file() else {}
         return self._known[key]
+
+
+def _pooled(folds: Sequence[Mapping[str, CaseScore]]) -> dict[str, CaseScore]:
+    """Put the films of all folds together; one that several folds have, as validation films may, is averaged."""
+    found: dict[str, list[CaseScore]] = {}
+    for fold in folds:
+        for case, score in fold.items():
+            found.setdefault(case, []).append(score)
+    return {case: _mean(scores) for case, scores in found.items()}
 
 
 def _mean(scores: Sequence[CaseScore]) -> CaseScore:

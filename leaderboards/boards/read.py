@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from benchmark.cell import Cell
-from benchmark.store import FACTS, SCORE_TABLE, RunRecord, RunStore
+from benchmark.cell import Cell, On
+from benchmark.predictions import SCORED, ScoredFilms
+from benchmark.store import FACTS, RunRecord, RunStore
 from datamodules.components.badges import PHANTOM, PRIVATE
 from leaderboards.boards.badges import budget_text, gap_notes, reader_note, run_badges
 from leaderboards.boards.board import (
@@ -30,18 +31,20 @@ from leaderboards.boards.board import (
 from leaderboards.boards.case_scores import CaseScores
 from leaderboards.boards.reported import PARAMETERS, Reported, load_reported, own_numbers
 
+VALIDATION_CAVEAT = "validation films, on which checkpoints and settings are chosen"
 NUMBERS = (
     *("folds_done", "folds_expected", "cases", "value", "low", "high", "sd_seeds"),
     *("cases_leak_free", "value_leak_free", "low_leak_free", "high_leak_free"),
 )
 
 
-def read_boards(store: Path | str, reported: Sequence[Reported] | None = None) -> list[Board]:
+def read_boards(store: Path | str, reported: Sequence[Reported] | None = None, on: On = "test") -> list[Board]:
     """Assemble every leaderboard of a scored run store, in a fixed order.
 
     Args:
         store: The run store's folder.
-        reported: The papers' numbers; those of `reported.yaml` by default.
+        reported: The papers' numbers, which are of test films; those of `reported.yaml` by default.
+        on: The films on which runs are ranked. Runs that tune are on no board of test films.
 
     Returns:
         One board per dataset, protocol, films and test set. Where no run was scored there is one without columns,
@@ -51,14 +54,17 @@ def read_boards(store: Path | str, reported: Sequence[Reported] | None = None) -
         FileNotFoundError: The store was not scored yet.
         ValueError: A `run.json` is damaged.
     """
-    root = Path(store)
-    for name in (SCORE_TABLE, FACTS):
+    root, films = Path(store), SCORED[on]
+    printed = load_reported() if reported is None else reported
+    for name in (films.table, FACTS):
         if not (root / name).is_file():
-            raise FileNotFoundError(f"{root / name} is not there; run `osteomark score --store {root}` first.")
-    reader = _BoardAssembler(
-        json.loads((root / FACTS).read_text(encoding="utf-8")), load_reported() if reported is None else reported
-    )
-    runs, scores = RunStore(root).runs(), read_table(root / SCORE_TABLE, NUMBERS)
+            raise FileNotFoundError(
+                f"{root / name} is not there; run `osteomark score --on {on} --store {root}` first."
+            )
+    facts = json.loads((root / FACTS).read_text(encoding="utf-8"))
+    reader = _BoardAssembler(facts, printed if on == "test" else (), films, CaseScores(films.scores))
+    runs = [run for run in RunStore(root).runs() if films.has(run) or (run.status != "done" and _wants(run, on))]
+    scores = read_table(root / films.table, NUMBERS)
     pages: dict[tuple[str, str, str], list[RunRecord]] = {}
     for run in sorted(runs, key=_run_order):
         pages.setdefault((run.cell.dataset, run.cell.protocol, run.content), []).append(run)
@@ -72,12 +78,14 @@ class _BoardAssembler:
     Args:
         facts: The content of `facts.json`.
         reported: The papers' numbers.
+        films: The films on which runs are ranked.
         case_scores: What the rows did on single films.
     """
 
     facts: Mapping[str, Any]
     reported: Sequence[Reported]
-    case_scores: CaseScores = field(default_factory=CaseScores)
+    films: ScoredFilms
+    case_scores: CaseScores
 
     def page(self, key: tuple[str, str, str], runs: Sequence[RunRecord], scores: pd.DataFrame) -> list[Board]:
         """The boards of one dataset, protocol and content."""
@@ -88,6 +96,8 @@ class _BoardAssembler:
         test_sets = sorted(set(here["test_set"]) - {""}) or [""]
         rule = known.get("patient_rule", "")
         badges = {badge for run in runs for badge in (*run.badges, *facts.get("caveats", ()))}
+        if self.films.on == "validation":
+            facts = {**facts, "leaks": "", "caveats": (VALIDATION_CAVEAT,)}
         common = Board(
             *(dataset, protocol, content, ""),
             title=known.get("title", dataset),
@@ -95,6 +105,7 @@ class _BoardAssembler:
             patient_rule=rule,
             phantom=PHANTOM in badges,
             private=PRIVATE in badges,
+            on=self.films.on,
         )
         boards = [replace(common, test_set=name) for name in test_sets]
         return [self._filled(board, runs, here[here["test_set"].isin([board.test_set, ""])]) for board in boards]
@@ -134,17 +145,27 @@ class _BoardAssembler:
             runs=tuple(runs),
             paper=" ".join(str(part) for part in (paper.get("authors"), paper.get("year")) if part),
             url=paper.get("url", ""),
-            badges=run_badges(first, paper, board.facts.get("caveats", ()), self._beside(variant, key, printed)),
+            badges=run_badges(first, paper, self._caveats(board), self._beside(variant, key, printed)),
             notes=_trouble(runs) if not first.human else _about_reader(first.cell, board),
             parameters=first.parameters.get("trainable"),
             settings=_settings(first.cell, method.get("changed", {})),
         )
         return row if scores is None else _scored(row, scores)
 
+    def _caveats(self, board: Board) -> Sequence[str]:
+        """The protocol's caveats, which no row repeats; they are of test films."""
+        protocols = self.facts["datasets"].get(board.dataset, {}).get("protocols", {})
+        return tuple(protocols.get(board.protocol, {}).get("caveats", ()))
+
     def _beside(self, variant: str, key: tuple[str, str, str], printed: Mapping[str, float]) -> tuple[str, ...] | None:
         """The badges of the papers' rows beside which a variant stands; None where it stands alone."""
         rows = [row for row in self.reported if row.variant == variant and row[:3] == key]
         return tuple(dict.fromkeys(badge for row in rows for badge in row.badges)) if printed else None
+
+
+def _wants(run: RunRecord, on: On) -> bool:
+    """Tell whether a run that did not finish would stand on such boards."""
+    return on == "validation" or not run.cell.tunes
 
 
 def _run_order(run: RunRecord) -> tuple[Any, ...]:

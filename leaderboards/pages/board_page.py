@@ -17,8 +17,8 @@ from leaderboards.pages.scores import TIED, cost_table, score_tables, unscored_t
 SCHEMA: Final = "schema.json"
 """The JSON Schema of a page's data, beside every page."""
 HOW_TO_READ: Final = (
-    "`value [low, high]`: the score over all test cases and its 95 % interval, by 1,000 bootstrap resamples "
-    "(percentiles) of the patients where they are known, else of the films; each test set says which. It says how much "
+    "`value [low, high]`: the score over all cases and its 95 % interval, by 1,000 bootstrap resamples "
+    "(percentiles) of the patients where they are known, else of the films; each section says which. It says how much "
     "the score depends on which films were tested, not on the training.",
     "Folds are pooled: the cases of all folds are put together and scored once.",
     "↓ lower is better, ↑ higher is better. *SD* is the spread of all landmarks' errors, no uncertainty of the mean.",
@@ -69,13 +69,14 @@ def board_page(boards: Sequence[Board]) -> Page:
     reading = Section.reading(legend(boards))
     sections = [_section(board, f"s{place}", named_films=named_films) for place, board in enumerate(boards, 1)]
     files = {"CSV": f"{name}.csv", "JSON": f"{name}.json", "its schema": SCHEMA, "LaTeX": f"{name}.tex"}
-    title = f"{first.title}: protocol {first.protocol}"
+    title = f"{first.title}: protocol {first.protocol}" + ("" if first.on == "test" else ", validation films")
     return Page(name, title, lead, (*sections, reading), files, f"{first.dataset} {first.protocol}")
 
 
 def section_title(board: Board, *, named_films: bool) -> str:
     """Return the heading of a board's section; it names the films where a page has boards of several."""
-    title = f"Test set {board.test_set}" if board.test_set else "No run was scored"
+    films = _films(board)
+    title = films[0].upper() + films[1:] if board.test_set else "No run was scored"
     return f"{title}, films {board.content}" if named_films else title
 
 
@@ -96,7 +97,7 @@ def caption(board: Board) -> tuple[str, ...]:
     """Say what was tested and how, in sentences; nothing that changes from one build to the next."""
     tested = board.ranked or [row for row in board.rows if row.status == "human"]
     cases = " or ".join(str(count) for count in sorted({row.cases for row in tested})) or "no"
-    place = f"Dataset {board.dataset}, protocol {board.protocol}, test set {board.test_set or 'unknown'}"
+    place = f"Dataset {board.dataset}, protocol {board.protocol}, {_films(board)}"
     sentences = (
         f"{place}: {cases} cases.",
         f"Truth: {board.facts.get('truth', 'unknown')}.",
@@ -117,6 +118,10 @@ def caveat_text(caveats: Sequence[str]) -> str:
 def content_text(content: str) -> str:
     """Name the fingerprint of films and labels, where it is known."""
     return f"Fingerprint of the films and labels: `{content}`." if content else ""
+
+
+def _films(board: Board) -> str:
+    return f"test set {board.test_set or 'unknown'}" if board.on == "test" else "validation films"
 
 
 def _section(board: Board, key: str, *, named_films: bool) -> Section:

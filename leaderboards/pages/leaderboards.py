@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from benchmark.cell import On
 from leaderboards.boards.average_ranks import average_ranks
 from leaderboards.boards.board import Board
 from leaderboards.pages.board_page import board_page
@@ -47,16 +48,18 @@ class Leaderboards(NamedTuple):
         return tuple(board for page in self.pages for board in page.boards)
 
 
-def assemble(boards: Sequence[Board]) -> Leaderboards:
+def assemble(boards: Sequence[Board], on: On = "test", tuning: int = 0) -> Leaderboards:
     """Assemble all pages.
 
     Args:
         boards: All of a store's, in their order.
+        on: The films on which they rank.
+        tuning: How many runs of the store are left out since no test film was predicted.
     """
     ranks = average_ranks(boards)
     drawn = {average_rank_file(each): average_rank_diagram(each) for each in ranks}
     pages = [_board_page(tuple(group)) for _, group in groupby(boards, key=lambda board: board.page)]
-    return Leaderboards(overview_page(boards, ranks), _known(drawn), tuple(pages))
+    return Leaderboards(overview_page(boards, ranks, on, tuning), _known(drawn), tuple(pages))
 
 
 def _board_page(boards: tuple[Board, ...]) -> BoardPage:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Final
 
+from benchmark.cell import On
 from leaderboards.boards.average_ranks import FEWEST, AverageRanks
 from leaderboards.boards.badges import board_caveats
 from leaderboards.boards.board import FLOOR, Board, Row
@@ -45,18 +46,23 @@ LEFT_OUT: Final = 10
 """So many methods that are not in an average rank are named."""
 
 
-def overview_page(boards: Sequence[Board], ranks: Sequence[AverageRanks]) -> Page:
+def overview_page(boards: Sequence[Board], ranks: Sequence[AverageRanks], on: On = "test", tuning: int = 0) -> Page:
     """Assemble the overview.
 
     Args:
         boards: All boards.
         ranks: Of methods over their datasets.
+        on: The films on which runs are ranked.
+        tuning: How many runs are left out since no test film was predicted.
     """
+    left_out = f"{tuning} runs that tune are left out: no test film was predicted (`{_TUNED}` ranks them)."
     lead = (
+        *([] if on == "test" else [_ON_VALIDATION]),
         "One board per dataset, protocol and test set. Numbers of two boards cannot be compared; ranks can, with care.",
         "`value [low, high]` is a score with its 95 % interval, by 1,000 bootstrap resamples of patients where they "
         "are known, else of films. It says how much the score depends on the tested films, not on the training.",
         *([SEEDS] if any(len(board.ranked[0].seeds) > 1 for board in boards if board.ranked) else []),
+        *([left_out] if tuning and on == "test" else []),
     )
     places = board_addresses(boards)
     leaders = PageTable(
@@ -72,7 +78,8 @@ def overview_page(boards: Sequence[Board], ranks: Sequence[AverageRanks]) -> Pag
         *_ranks_section([board for board in boards if board.ranked]),
         *(_average_section(each, f"averages-{place}") for place, each in enumerate(ranks)),
     )
-    return Page(INDEX, "Landmarks on X-rays: leaderboards", lead, sections, {"what columns mean": COLUMNS}, "Overview")
+    title = "leaderboards" if on == "test" else "ranks on validation films"
+    return Page(INDEX, f"Landmarks on X-rays: {title}", lead, sections, {"what columns mean": COLUMNS}, "Overview")
 
 
 def board_addresses(boards: Sequence[Board]) -> list[str]:
@@ -93,6 +100,11 @@ def average_rank_file(ranks: AverageRanks) -> str:
     return f"average-ranks-{len(ranks.datasets)}-datasets{'-drawn' if ranks.drawn else ''}.svg"
 
 
+_ON_VALIDATION: Final = (
+    "**Ranks on validation films, to choose settings: no test film was looked at.** The checkpoints were chosen on the "
+    "same films, so these errors are lower than those on new films, and no paper's number stands beside them."
+)
+_TUNED: Final = "osteomark leaderboard --on validation"
 _LEADERS: Final = (
     TableColumn("Board"),
     TableColumn("Ranked by"),

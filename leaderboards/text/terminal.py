@@ -51,7 +51,8 @@ def _ranking(board: Board, section: Section) -> rich.table.Table:
     rows = [row for row in board.rows if row.status != "reported"]
     scores = [c for c in board.columns if any(cells[row.key].get(c.name, BLANK).sort is not None for row in rows)]
     budgets = list(dict.fromkeys(row.budget for row in rows if row.status != "human"))
-    title = f"{board.dataset} / {board.protocol} / {board.test_set or 'no run was scored'}"
+    films = board.test_set if board.on == "test" else "validation films, which chose the checkpoints"
+    title = f"{board.dataset} / {board.protocol} / {films or 'no run was scored'}"
     table = rich.table.Table(
         title=f"{title}, budget {budgets[0]}" if len(budgets) == 1 else title, title_justify="left"
     )

@@ -1,6 +1,9 @@
+import re
+from collections.abc import Sequence
+
 import pytest
 
-from benchmark.cli.arguments import DEFAULT, build_parser, call
+from benchmark.cli.arguments import DEFAULT, build_parser, call, parse_arguments
 
 seen: list[object] = []
 
@@ -56,3 +59,40 @@ def test_the_help_of_a_group_names_its_default_and_its_words(capsys: pytest.Capt
             parser.parse_args(line.split())
         printed = capsys.readouterr().out
         assert all(word in printed for word in words)
+
+
+def run(*, matrix: str = "", set_: Sequence[str] = (), epochs: int = 0) -> int:
+    """Run a matrix.
+
+    Args:
+        matrix: Which.
+        set_: Values.
+        epochs: How many.
+    """
+    seen.append((matrix, list(set_), epochs))
+    return 0
+
+
+@pytest.mark.parametrize(
+    "line", ["run --set a.b=1 c.d=2", "run --set a.b=1 --set c.d=2", "run --set=a.b=1 --set=c.d=2"]
+)
+def test_an_option_with_several_values_may_be_repeated(line: str) -> None:
+    parser = build_parser({"run": run}, prog="p")
+    for _ in range(2):  # a second line of the same process starts from nothing
+        assert call(parse_arguments(parser, line.split(), {})) == 0
+        assert seen[-1] == ("", ["a.b=1", "c.d=2"], 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("run --lr 0.01", "there is no option --lr; write --set X.lr=VALUE"),
+        ("run --epoch-s 3", "there is no option --epoch-s; did you mean --epochs?"),
+        ("run quick", "'quick' is one word too many"),
+        ("board --lr=0.01", "there is no option --lr; --help lists"),
+    ],
+)
+def test_a_word_that_a_command_does_not_take_is_named_with_the_cure(line: str, message: str) -> None:
+    parser = build_parser({"run": run, "board": board}, prog="p")
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_arguments(parser, line.split(), {run: "write --set X.{name}=VALUE"})
