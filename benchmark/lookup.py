@@ -17,6 +17,8 @@ from benchmark.cell import Cell, freeze
 from methods.base import Method
 from methods.components.lengths import defaults, lengths, resolve
 
+ANY_METHODS = "hyper-parameter of any of the methods"
+
 
 class Variant(NamedTuple):
     """A row of a method's paper.

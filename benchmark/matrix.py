@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast, get_args
 import yaml
 
 from benchmark.cell import Budget, Cell, Purpose
-from benchmark.lookup import Variant, choose, effective_hparams, find_variant, hparam_names, unknown
+from benchmark.lookup import ANY_METHODS, Variant, choose, effective_hparams, find_variant, hparam_names, unknown
 from datamodules import DatasetRegistry, is_card
 from datamodules.base import LandmarkDataModule, Protocol
 from methods.base import Method
@@ -162,7 +162,7 @@ class Matrix:
         every = {name for method_class in methods.values() for name in hparam_names(method_class)}
         for name in self.hparams:
             if name not in every:
-                raise unknown(name, every, "hyper-parameter of any of the methods")
+                raise unknown(name, every, ANY_METHODS)
         found = [
             named._cell(entry, find_variant(method.name, methods), method, protocol, split, seed)
             for seed in named.seeds

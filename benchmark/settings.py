@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_type_hints
 import yaml
 
 from benchmark.cell import Budget
-from benchmark.lookup import checked, choose, find_variant, hparam_names
+from benchmark.lookup import ANY_METHODS, checked, choose, find_variant, hparam_names
 from benchmark.matrix import Matrix, Override, epochs_budget
 from methods.base import Method
 
@@ -81,7 +81,7 @@ def _override(setting: Setting, matrix: Matrix, methods: Mapping[str, type[Metho
     here = matrix.variants(methods)
     if setting.target == EVERY:
         every = {name for variant in here for name in hparam_names(variant.method_class)}
-        name = choose(setting.name, sorted(every), "hyper-parameter of any of the methods")
+        name = choose(setting.name, sorted(every), ANY_METHODS)
         having = [variant for variant in here if name in hparam_names(variant.method_class)]
         return Override(tuple(variant.name for variant in having), hparams={name: setting.value})
     variant = find_variant(setting.target, methods)

@@ -58,9 +58,8 @@ def read_boards(store: Path | str, reported: Sequence[Reported] | None = None, o
     printed = load_reported() if reported is None else reported
     for name in (films.table, FACTS):
         if not (root / name).is_file():
-            raise FileNotFoundError(
-                f"{root / name} is not there; run `osteomark score --on {on} --store {root}` first."
-            )
+            command = f"osteomark score --store {root}" + ("" if on == "test" else f" --on {on}")
+            raise FileNotFoundError(f"{root / name} is not there; run `{command}` first.")
     facts = json.loads((root / FACTS).read_text(encoding="utf-8"))
     reader = _BoardAssembler(facts, printed if on == "test" else (), films, CaseScores(films.scores))
     runs = [run for run in RunStore(root).runs() if films.has(run) or (run.status != "done" and _wants(run, on))]

@@ -17,8 +17,8 @@ from leaderboards.pages.scores import TIED, cost_table, score_tables, unscored_t
 SCHEMA: Final = "schema.json"
 """The JSON Schema of a page's data, beside every page."""
 HOW_TO_READ: Final = (
-    "`value [low, high]`: the score over all cases and its 95 % interval, by 1,000 bootstrap resamples "
-    "(percentiles) of the patients where they are known, else of the films; each section says which. It says how much "
+    "`value [low, high]`: the score over all {cases} cases and its 95 % interval, by 1,000 bootstrap resamples "
+    "(percentiles) of the patients where they are known, else of the films; each {place} says which. It says how much "
     "the score depends on which films were tested, not on the training.",
     "Folds are pooled: the cases of all folds are put together and scored once.",
     "↓ lower is better, ↑ higher is better. *SD* is the spread of all landmarks' errors, no uncertainty of the mean.",
@@ -34,6 +34,7 @@ SEEDS: Final = (
     "`value ± s`: the score is the mean over the seeds, and s their sample standard deviation, the spread between "
     "trainings."
 )
+_VALIDATION: Final = {"cases": "validation", "place": "section"}
 _REPORTED: Final = (
     "Rows marked *reported* are printed in papers and were not measured here; they are not ranked. *paper x* is what "
     "the method's own paper reports for this protocol and test set; see *Beside the papers*."
@@ -90,7 +91,9 @@ def legend(boards: Sequence[Board]) -> tuple[str, ...]:
         _REPORTED: any(row.status == "reported" or row.reported for row in rows),
         _UNCERTAINTY: any(column.higher_is_better is None for board in boards for column in board.columns),
     }
-    return (*HOW_TO_READ, *(sentence for sentence, needed in applies.items() if needed))
+    tests = all(board.on == "test" for board in boards)
+    scores = HOW_TO_READ[0].format(**{"cases": "test", "place": "test set"} if tests else _VALIDATION)
+    return (scores, *HOW_TO_READ[1:], *(sentence for sentence, needed in applies.items() if needed))
 
 
 def caption(board: Board) -> tuple[str, ...]:
