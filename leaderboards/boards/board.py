@@ -318,6 +318,11 @@ class Board:
         return " · ".join(filter(None, (self.dataset, self.protocol, self.test_set)))
 
     @property
+    def films(self) -> str:
+        """The films on which the rows are ranked, in words."""
+        return f"test set {self.test_set or 'unknown'}" if self.on == "test" else "validation films"
+
+    @property
     def page(self) -> str:
         """File stem of the page of its dataset and protocol."""
         return f"{self.dataset}-{self.protocol}" + ("" if self.on == "test" else f"-{self.on}")

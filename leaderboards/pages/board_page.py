@@ -76,8 +76,7 @@ def board_page(boards: Sequence[Board]) -> Page:
 
 def section_title(board: Board, *, named_films: bool) -> str:
     """Return the heading of a board's section; it names the films where a page has boards of several."""
-    films = _films(board)
-    title = films[0].upper() + films[1:] if board.test_set else "No run was scored"
+    title = board.films[0].upper() + board.films[1:] if board.test_set else "No run was scored"
     return f"{title}, films {board.content}" if named_films else title
 
 
@@ -100,7 +99,7 @@ def caption(board: Board) -> tuple[str, ...]:
     """Say what was tested and how, in sentences; nothing that changes from one build to the next."""
     tested = board.ranked or [row for row in board.rows if row.status == "human"]
     cases = " or ".join(str(count) for count in sorted({row.cases for row in tested})) or "no"
-    place = f"Dataset {board.dataset}, protocol {board.protocol}, {_films(board)}"
+    place = f"Dataset {board.dataset}, protocol {board.protocol}, {board.films}"
     sentences = (
         f"{place}: {cases} cases.",
         f"Truth: {board.facts.get('truth', 'unknown')}.",
@@ -121,10 +120,6 @@ def caveat_text(caveats: Sequence[str]) -> str:
 def content_text(content: str) -> str:
     """Name the fingerprint of films and labels, where it is known."""
     return f"Fingerprint of the films and labels: `{content}`." if content else ""
-
-
-def _films(board: Board) -> str:
-    return f"test set {board.test_set or 'unknown'}" if board.on == "test" else "validation films"
 
 
 def _section(board: Board, key: str, *, named_films: bool) -> Section:

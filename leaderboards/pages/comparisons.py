@@ -232,7 +232,7 @@ def listed_ranks(names: Sequence[str], ranks: Sequence[float]) -> str:
 
 def _picture_text(board: Board, compared: Comparison) -> str:
     shown = listed_ranks(_names(board), compared.average_ranks)
-    return f"Critical-difference diagram of {board.name}; {shown}"
+    return f"Critical-difference diagram of {board.films}; {shown}"
 
 
 def _ranks_text(compared: Comparison) -> str:
