@@ -39,7 +39,8 @@ class BayeRegX(Method):
     of whole films, at test time too: then `predict` reads `batch.points`, and the badge is "oracle crop".
 
     Points and standard deviations are fractions of a crop's sides. Predictions hold the sides, so that
-    `leaderboards.site.uncertainty_classes` can sort points into the paper's certain, moderately and highly uncertain.
+    `leaderboards.site.charts.uncertainty_classes` can sort points into the paper's certain, moderately and highly
+    uncertain.
     """
 
     paper = Paper(

@@ -11,6 +11,7 @@ UNITS: Final = {"fraction": "fraction of the image", "deg": "degrees"}
 """How a unit is written where it is not written as it is called."""
 NO_NUMBER: Final = "-"
 NOT_TESTED: Final = "not tested"
+NOT_MEASURED: Final = "not measured"
 ARROWS: Final = {True: "↑", False: "↓", None: ""}
 """The direction in which a score improves."""
 

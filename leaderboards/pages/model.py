@@ -194,6 +194,7 @@ class Section(NamedTuple):
         id: Unique in its page.
         page: The page that its heading leads to; empty for none.
         marks: Badges that hold for all of it.
+        folded: Whether it is shown on demand where a page is interactive.
     """
 
     title: str
@@ -202,6 +203,7 @@ class Section(NamedTuple):
     id: str = ""
     page: str = ""
     marks: tuple[Mark, ...] = ()
+    folded: bool = False
 
     @classmethod
     def reading(cls, lines: Iterable[str]) -> Section:

@@ -10,7 +10,7 @@ from benchmark.cell import On
 from leaderboards.boards.average_ranks import FEWEST, AverageRanks
 from leaderboards.boards.badges import board_caveats
 from leaderboards.boards.board import FLOOR, Board, Row
-from leaderboards.boards.numbers import number, p_text, percent
+from leaderboards.boards.numbers import NOT_MEASURED, NOT_TESTED, number, p_text, percent
 from leaderboards.boards.statistics import ALPHA
 from leaderboards.pages.board_page import SEEDS
 from leaderboards.pages.comparisons import listed_ranks
@@ -71,7 +71,8 @@ def overview_page(boards: Sequence[Board], ranks: Sequence[AverageRanks], on: On
         _LEADERS,
         tuple(_leader(board, address) for board, address in zip(boards, places, strict=True)),
         filtered=len(boards) > FILTERED,
-        note=f"The floor, `{FLOOR}`, predicts the mean training shape without looking at the film.",
+        note=f"The floor, `{FLOOR}`, predicts the mean training shape without looking at the film. A row counts as "
+        f"better than it where the paired tests of its board say so (corrected p below {ALPHA}).",
     )
     sections = (
         Section("Leaders", (leaders,), id="leaders-section"),
@@ -127,8 +128,6 @@ def _leader(board: Board, address: str) -> TableRow:
     if not board.ranked:
         return TableRow((name, BLANK, TableCell("none"), *[BLANK] * 4, caveats, last), "unscored")
     first, leader, floor = board.columns[0], board.ranked[0], board.floor
-    others = [row for row in board.ranked if row.variant != FLOOR]
-    better = sum(bool(floor and first.beats(row.value(first.name), floor.value(first.name))) for row in others)
     leaders = ", ".join(row.label for row in board.ranked if row.rank == 1)
     return TableRow(
         (
@@ -136,13 +135,23 @@ def _leader(board: Board, address: str) -> TableRow:
             TableCell(first.heading, first.title),
             TableCell.name(leaders, leader.budget, page=method_page(leader.method)),
             score_cell(leader, first),
-            _floor(board, floor) if floor else TableCell("not measured"),
-            TableCell.number(better, f"{better} of {len(others)} methods") if floor else TableCell("not measured"),
+            _floor(board, floor) if floor else TableCell(NOT_MEASURED),
+            _better_cell(board),
             TableCell.number(leader.cases, str(leader.cases)),
             caveats,
             last,
         )
     )
+
+
+def _better_cell(board: Board) -> TableCell:
+    """Count the rows that paired tests find better than the trivial method."""
+    outcomes = [board.beats_floor(row) for row in board.ranked if row.variant != FLOOR]
+    if board.floor is None:
+        return TableCell(NOT_MEASURED)
+    if None in outcomes or not outcomes:
+        return TableCell(NOT_TESTED)
+    return TableCell.number(sum(map(bool, outcomes)), f"{sum(map(bool, outcomes))} of {len(outcomes)} rows")
 
 
 def _floor(board: Board, floor: Row) -> TableCell:
@@ -209,27 +218,11 @@ def _rank_row(boards: Sequence[Board], variant: str, rows: Sequence[Row | None])
 
 def _average_section(ranks: AverageRanks, key: str) -> Section:
     title = f"Average ranks over {len(ranks.datasets)} datasets" + (", drawn films" if ranks.drawn else "")
-    columns = (
-        METHOD,
-        TableColumn("Average rank", numeric=True),
-        *(TableColumn(n, numeric=True) for n in ranks.datasets),
-    )
-    rows = [
-        TableRow(
-            (
-                *(TableCell.name(method), TableCell.number(average, f"{average:.2f}")),
-                *(TableCell.number(float(rank), f"{rank:g}") for rank in of_method.round(2)),
-            )
-        )
-        for method, average, of_method in zip(ranks.methods, ranks.averages.tolist(), ranks.ranks, strict=True)
-    ]
-    table = PageTable(key, title, columns, tuple(rows))
     shown = listed_ranks(ranks.methods, ranks.averages.tolist())
     text = f"Critical-difference diagram over {len(ranks.datasets)} datasets; {shown}"
     picture = () if ranks.friedman is None else (Picture(average_rank_file(ranks), text),)
-    return Section(
-        title, (Paragraph(_ranked(ranks)), table, Paragraph((_test_text(ranks),)), *picture), id=f"{key}-section"
-    )
+    found = Paragraph((f"{shown[:1].upper()}{shown[1:]}.", _test_text(ranks)))
+    return Section(title, (Paragraph(_ranked(ranks)), found, *picture), id=f"{key}-section")
 
 
 def _ranked(ranks: AverageRanks) -> tuple[str, ...]:

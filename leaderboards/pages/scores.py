@@ -22,6 +22,8 @@ COSTS: Final = (
     TableColumn("Time", "ms per image", numeric=True, name="latency_ms"),
     TableColumn("Training", "per run", numeric=True, name="train_seconds"),
 )
+FROM_SCRATCH: Final = "none"
+"""The weights of a run that started from no pre-trained ones."""
 LEAK_FREE: Final = "_leak_free"
 """Suffix of the name of a column of scores without leaked cases."""
 SCORE_NOTE: Final = (
@@ -51,8 +53,11 @@ def rank_cell(board: Board, row: Row) -> TableCell:
 
 
 def marks_of(board: Board, row: Row) -> tuple[Mark, ...]:
-    """Return a row's status where it was not simply measured, then its badges that not every row has."""
+    """Return a row's status where it was not simply measured, then what sets it apart from other rows."""
     own = [badge for badge in row.badges if badge not in board.common_badges]
+    scratch = any(other.cost.weights == FROM_SCRATCH for other in board.ranked)
+    if scratch and row.cost.weights not in {"", FROM_SCRATCH}:
+        own.insert(0, f"pre-trained: {row.cost.weights}")
     return (*_status_mark(row), *(Mark(WARNING, badge) for badge in own))
 
 

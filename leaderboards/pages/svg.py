@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 COLOURS: Final = ("#0072b2", "#c44601", "#007a5a", "#b0478c", "#8a6a00", "#2b2b2b", "#5b4bb5", "#3b87b8")
 """Of lines: after Okabe and Ito, darkened to a contrast of at least 3 : 1 on white."""
+ON_DARK: Final = ("#56b4e9", "#ff8c42", "#35c79a", "#e58bbd", "#d9b23a", "#d5d9de", "#a79cf0", "#8ecdf5")
+"""The same lines where a page is dark, with the same contrast."""
 FLOOR_COLOUR: Final = "#767676"
 """Of the trivial method."""
 _STYLE: Final = {"svg.fonttype": "none", "svg.hashsalt": "osteomark", "font.size": 10, "font.family": "sans-serif"}

@@ -1,11 +1,53 @@
-"""The parts of a page that only the site has: grids of charts and films."""
+"""The parts of a page that only the site has: verdicts, grids of charts and films, and the browser of cases."""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from leaderboards.pages.model import Chart
-from leaderboards.site.films import Gallery
+from leaderboards.pages.model import Chart, Mark
+from leaderboards.site.films import Gallery, Overlay
+
+
+class Banner(NamedTuple):
+    """A warning across the page."""
+
+    text: str
+
+
+class BoardCard(NamedTuple):
+    """What a board says, in a card.
+
+    Attributes:
+        name: Of the board.
+        title: Of the dataset.
+        page: Where the board stands.
+        score: What ranks it, with unit and direction.
+        leader: Label of the best row.
+        leader_page: Its method's page.
+        value: Its score with its unit; empty where no row was ranked.
+        interval: The 95 % interval.
+        facts: A word and what it says: ties, floor, papers, readers, budget, weights, films.
+        marks: What must be known beside the number.
+        film: The leader's median film, where films may be shown.
+    """
+
+    name: str
+    title: str
+    page: str
+    score: str
+    leader: str
+    leader_page: str
+    value: str
+    interval: str
+    facts: tuple[tuple[str, str], ...]
+    marks: tuple[Mark, ...]
+    film: Overlay | None
+
+
+class BoardCards(NamedTuple):
+    """A card per board."""
+
+    cards: tuple[BoardCard, ...]
 
 
 class ChartGrid(NamedTuple):

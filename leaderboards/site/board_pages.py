@@ -11,14 +11,16 @@ from leaderboards.boards.case_scores import CaseScores
 from leaderboards.pages.leaderboards import BoardPage
 from leaderboards.pages.model import Chart, Page, Paragraph, Section
 from leaderboards.robustness.scores import StressBoard
-from leaderboards.site import curves, figures, films
+from leaderboards.site import films
 from leaderboards.site.blocks import ChartGrid, FilmGrid
-from leaderboards.site.figures import Answers, Series, Structures, Styles
-from leaderboards.site.robustness import robustness_section
+from leaderboards.site.charts import curves, figures
+from leaderboards.site.charts.figures import Answers, Series, Structures, Styles
+from leaderboards.site.charts.robustness import robustness_section
+from leaderboards.site.charts.uncertainty import uncertainty_charts
+from leaderboards.site.charts.uncertainty_classes import grade
 from leaderboards.site.run_predictions import RunPredictions
 from leaderboards.site.summaries import RowSummary, summarise
-from leaderboards.site.uncertainty import uncertainty_charts
-from leaderboards.site.uncertainty_classes import grade
+from leaderboards.site.verdicts import banners
 
 FILM_CURVE: Final = "nme"
 """The score of single films whose distribution a paper draws (Fard et al. 2022, Fig. 8)."""
@@ -100,11 +102,14 @@ def complete_page(content: BoardPage, sources: Sources) -> SitePage:
             *([robustness_section(stressed, section.id, sources.styles)] if stressed else []),
             _film_section(section.id, drawn),
         )
-        sections[place] = section._replace(sections=(*section.sections, *added))
+        first, *further = section.sections
+        folded = (part._replace(folded=True) for part in further)
+        sections[place] = section._replace(sections=(first, *added, *folded))
         galleries |= {(f"{page.name}#{section.id}", label): gallery for label, gallery in drawn.galleries.items()}
         images |= drawn.images
         files |= {f"Robustness ({end})": f"{stressed.page}.{end}" for end in ("md", "csv")} if stressed else {}
-    return SitePage(page._replace(sections=tuple(sections), files=files), galleries, images)
+    warning = [Section("", banners(content.boards))] if banners(content.boards) else []
+    return SitePage(page._replace(sections=(*warning, *sections), files=files), galleries, images)
 
 
 def _same_films(board: Board, stressed: StressBoard) -> bool:

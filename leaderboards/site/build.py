@@ -21,16 +21,21 @@ from leaderboards.robustness.page import write_stress
 from leaderboards.robustness.scores import read_stress
 from leaderboards.site.blocks import ChartGrid
 from leaderboards.site.board_pages import Sources, complete_page
-from leaderboards.site.figures import Structures, Styles
-from leaderboards.site.films import Draw
+from leaderboards.site.charts.figures import Structures, Styles
+from leaderboards.site.charts.pareto import cost_charts
+from leaderboards.site.films import Draw, Gallery
 from leaderboards.site.html import EXPORTS, TEMPLATES, environment
 from leaderboards.site.methods import method_pages
-from leaderboards.site.pareto import cost_charts
 from leaderboards.site.summaries import RowSummary, read_summaries
+from leaderboards.site.verdicts import banners, board_cards
 
 PLOTLY: Final = "plotly.min.js"
 MANIFEST: Final = "files.txt"
 """Lists the site's files, so that the next build removes those that it no longer writes."""
+_LEAD: Final = (
+    "How well published methods find anatomical landmarks on X-rays, one card per board: a dataset, a protocol and a "
+    "test set. Numbers of two boards cannot be compared."
+)
 _COSTS: Final = Section("What accuracy costs", id="costs-section")
 
 
@@ -94,12 +99,22 @@ def _write_site(
     ]
     galleries = {key: gallery for page in pages for key, gallery in page.galleries.items()}
     methods = method_pages(content.boards, galleries, facts["methods"])
-    index = content.overview._replace(sections=(*content.overview.sections, *_costs(content.boards)))
+    index = _first_page(content, galleries, styles)
     files = {**_render([index, *(page.page for page in pages)], methods), **_assets()}
     files |= {name: path.read_bytes() for page in pages for name, path in sorted(page.images.items())}
     paths = [*(_write(folder / name, data) for name, data in files.items()), *exports]
     _tidy(folder, paths)
     return paths
+
+
+def _first_page(content: Leaderboards, galleries: Mapping[tuple[str, str], Gallery], styles: Styles) -> Page:
+    """Put the verdicts before everything else, which is folded."""
+    boards = content.boards
+    cards = Section("Verdicts", (*banners(boards), board_cards(boards, galleries)), id="verdicts")
+    deeper = (*content.overview.sections, *_costs(boards, styles))
+    return content.overview._replace(
+        lead=(_LEAD,), sections=(cards, *(section._replace(folded=True) for section in deeper))
+    )
 
 
 def _structures(facts: Mapping[str, Any], board: Board) -> Structures:
@@ -108,12 +123,12 @@ def _structures(facts: Mapping[str, Any], board: Board) -> Structures:
     return Structures(dict(known.get("groups", ())), known.get("structure", Structures().structure), edges)
 
 
-def _costs(boards: Sequence[Board]) -> list[Section]:
+def _costs(boards: Sequence[Board], styles: Styles) -> list[Section]:
     """Show each board's first score against time per image, parameters and training time."""
     sections = [
         Section(board.name, (ChartGrid(charts, "triple"),), page=address)
         for place, (board, address) in enumerate(zip(boards, board_addresses(boards), strict=True))
-        if (charts := cost_charts(board, f"c{place}"))
+        if (charts := cost_charts(board, f"c{place}", styles))
     ]
     return [_COSTS._replace(sections=tuple(sections))] if sections else []
 

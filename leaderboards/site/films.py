@@ -15,8 +15,8 @@ from benchmark.predictions import Predictions
 from benchmark.thumbnails import DatasetRequest, FilmRequest, thumbnail_size
 from leaderboards.boards.board import Board, Row
 from leaderboards.boards.numbers import number
+from leaderboards.site.charts.uncertainty_classes import CLASSES, COLOURS, Grading
 from leaderboards.site.run_predictions import mean_of
-from leaderboards.site.uncertainty_classes import CLASSES, COLOURS, Grading
 
 PARTS: Final = 4
 """Overlays are drawn in whole numbers of a quarter of a pixel, which is half of the bytes."""

@@ -14,6 +14,7 @@ from jinja2.filters import do_mark_safe
 
 from leaderboards.boards.numbers import NO_NUMBER
 from leaderboards.pages.model import STATUS_TEXT, TableCell
+from leaderboards.pages.svg import COLOURS, ON_DARK
 from leaderboards.site.films import PARTS
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -34,6 +35,7 @@ def environment() -> Environment:
     )
     loaded.filters |= {"inline": inline, "spec": spec, "sortkey": sort_key, "address": address, "macro": macro_name}
     loaded.globals |= {"status_text": STATUS_TEXT, "parts": PARTS, "folder": EXPORTS}
+    loaded.globals["on_dark"] = json.dumps(dict(zip(COLOURS, ON_DARK, strict=True)), separators=(",", ":"))
     return loaded
 
 

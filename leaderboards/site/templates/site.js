@@ -58,12 +58,17 @@ function makeFilter(form) {
   apply();
 }
 
-const AXIS = { gridcolor: "#e6e8ea", linecolor: "#9aa1a8", zeroline: false, showline: true, automargin: true, title: { standoff: 8, font: { size: 12 } }, tickfont: { size: 11 } };
-const BASE = {
-  font: { family: getComputedStyle(document.documentElement).getPropertyValue("--sans").trim(), size: 12, color: "#1d2126" },
+const DARK = matchMedia("(prefers-color-scheme: dark)");
+const ON_DARK = JSON.parse(document.body.dataset.onDark);
+const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const shade = (colour) => Array.isArray(colour) ? colour.map(shade) : (DARK.matches && ON_DARK[colour]) || colour;
+
+const axis = () => ({ gridcolor: ink("--grid"), linecolor: ink("--field"), zeroline: false, showline: true, automargin: true, title: { standoff: 8, font: { size: 12 } }, tickfont: { size: 11 } });
+const base = () => ({
+  font: { family: ink("--sans"), size: 12, color: ink("--ink") },
   margin: { l: 8, r: 12, t: 8, b: 8 }, showlegend: false, hovermode: "closest",
   paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hoverlabel: { align: "left", namelength: 40 }, dragmode: false,
-};
+});
 
 function merged(base, extra) {
   const both = { ...base };
@@ -74,13 +79,18 @@ function merged(base, extra) {
   return both;
 }
 
+function coloured(trace) { // the same lines, lighter where the page is dark
+  const parts = ["line", "marker"].filter((part) => trace[part]?.color);
+  return { ...trace, ...Object.fromEntries(parts.map((part) => [part, { ...trace[part], color: shade(trace[part].color) }])) };
+}
+
 function draw(canvas) {
   if (canvas.dataset.drawn || !window.Plotly || !canvas.offsetWidth) return;
   canvas.dataset.drawn = "yes";
   const figure = JSON.parse(document.getElementById(canvas.dataset.spec).textContent);
-  const layout = merged({ ...BASE, xaxis: AXIS, yaxis: AXIS }, figure.layout);
+  const layout = merged({ ...base(), xaxis: axis(), yaxis: axis() }, figure.layout);
   layout.height = canvas.offsetHeight;
-  Plotly.newPlot(canvas, figure.data, layout, { responsive: true, displayModeBar: false, displaylogo: false });
+  Plotly.newPlot(canvas, figure.data.map(coloured), layout, { responsive: true, displayModeBar: false, displaylogo: false });
   if (canvas.dataset.legend) makeLegend(canvas, document.getElementById(canvas.dataset.legend), figure.data);
 }
 
@@ -98,7 +108,8 @@ function makeLegend(canvas, legend, traces) {
     const button = document.createElement("button");
     button.type = "button";
     button.dataset.place = place;
-    button.innerHTML = `<svg aria-hidden="true"><line x1="0" x2="22" y1="4" y2="4" stroke="${trace.line.color}" stroke-width="2.5" stroke-dasharray="${STROKES[trace.line.dash]}"/></svg>`;
+    button.dataset.colour = trace.line.color;
+    button.innerHTML = `<svg aria-hidden="true"><line x1="0" x2="22" y1="4" y2="4" stroke="${shade(trace.line.color)}" stroke-width="2.5" stroke-dasharray="${STROKES[trace.line.dash]}"/></svg>`;
     button.append(trace.name);
     button.setAttribute("aria-pressed", String(trace.visible !== false));
     button.addEventListener("click", () => {
@@ -108,6 +119,27 @@ function makeLegend(canvas, legend, traces) {
     });
     legend.append(button);
   });
+}
+
+function redraw() { // after a change between light and dark; what was switched off stays off
+  for (const canvas of document.querySelectorAll(".canvas[data-drawn]")) {
+    const figure = JSON.parse(document.getElementById(canvas.dataset.spec).textContent);
+    const data = figure.data.map((trace, place) => ({ ...coloured(trace), visible: canvas.data[place].visible }));
+    const layout = merged({ ...base(), xaxis: axis(), yaxis: axis() }, figure.layout);
+    Plotly.react(canvas, data, { ...layout, height: canvas.offsetHeight });
+  }
+  for (const button of document.querySelectorAll(".legend button")) {
+    button.querySelector("line").setAttribute("stroke", shade(button.dataset.colour));
+  }
+}
+
+function openTarget() { // a link into a folded part opens it
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!target) return;
+  const inside = target.querySelector(":scope > details.fold");
+  if (inside) inside.open = true;
+  for (let box = target.closest("details"); box; box = box.parentElement.closest("details")) box.open = true;
+  target.scrollIntoView();
 }
 
 function drawAll() {
@@ -128,4 +160,8 @@ function drawAll() {
 document.querySelectorAll("table.sortable").forEach(makeSortable);
 document.querySelectorAll("form.filter").forEach(makeFilter);
 document.querySelectorAll(".scroll, .plot.wide").forEach((box) => { if (box.scrollWidth <= box.clientWidth) box.removeAttribute("tabindex"); });
+document.querySelectorAll("details").forEach((box) => box.addEventListener("toggle", () => box.open && box.querySelectorAll(".canvas").forEach(draw)));
+addEventListener("hashchange", openTarget);
+DARK.addEventListener("change", redraw);
+openTarget();
 drawAll();

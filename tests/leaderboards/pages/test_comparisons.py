@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -277,7 +278,7 @@ def test_nemenyis_p_follows_the_studentised_range(datasets: Path) -> None:
 
 def test_the_overview_ranks_methods_and_says_that_the_datasets_are_few(datasets: Path, tmp_path: Path) -> None:
     text = built(datasets, tmp_path / "out", "index.md")
-    assert [row["Average rank"] for row in table(text, "Average rank")] == ["1.00", "2.00", "3.00"]
+    assert re.search(r"Average ranks: \S+ 1\.00, \S+ 2\.00, \S+ 3\.00\.", text)
     assert "Not on all of them, and left out: res50." in text
     assert "4 datasets are too few for the test to mean much" in text
     assert "](average-ranks-4-datasets.svg)" in text

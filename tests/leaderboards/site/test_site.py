@@ -16,12 +16,12 @@ from benchmark.cli.main import main
 from benchmark.predictions import read_predictions
 from leaderboards.boards.case_scores import CaseScores
 from leaderboards.boards.read import read_boards
-from leaderboards.pages.svg import COLOURS, FLOOR_COLOUR
+from leaderboards.pages.svg import COLOURS, FLOOR_COLOUR, ON_DARK
 from leaderboards.site.build import build_site
-from leaderboards.site.curves import error_curves, film_curves
-from leaderboards.site.figures import Series
+from leaderboards.site.charts.curves import error_curves, film_curves
+from leaderboards.site.charts.figures import Series, Styles
+from leaderboards.site.charts.pareto import pareto
 from leaderboards.site.films import Answered, extremes
-from leaderboards.site.pareto import pareto
 from leaderboards.site.run_predictions import RunPredictions, region_probability
 from leaderboards.site.summaries import summarise
 from tests.leaderboards.conftest import REPORTED, Drawn, certain, noisy
@@ -244,7 +244,7 @@ def test_best_median_and_worst_case_are_those_of_the_first_seed(site_store: Path
 def test_the_front_is_what_nobody_beats_in_both(site_store: Path) -> None:
     board = next(b for b in read_boards(site_store, []) if b.dataset == "skull" and b.protocol == "official")
     costs = dict(zip((row.label for row in board.ranked), (50.0, 10.0, 20.0, 1.0), strict=True))
-    figure = pareto("k", board, "Time", "ms", costs)
+    figure = pareto("k", board, ("Time", "ms"), costs, Styles())
     assert figure is not None
     ranked = [row.label for row in board.ranked]
     assert figure.spec["data"][1]["customdata"] == [ranked[3], ranked[1], ranked[0]]
@@ -263,12 +263,14 @@ def contrast(colour: str, other: str = "#ffffff") -> float:
 
 
 def test_lines_and_texts_stand_out_enough(site: Path) -> None:
-    assert all(contrast(colour) >= 3 for colour in (*COLOURS, FLOOR_COLOUR))
-    style = (site / "site.css").read_text()
-    found = dict(re.findall(r"--(\w+[\w-]*): (#[0-9a-f]{6})", style))
-    assert all(contrast(found[name]) >= 4.5 for name in ("ink", "soft", "accent"))
-    assert contrast(found["warn"], found["warn-bg"]) >= 4.5
-    assert contrast(found["soft"], found["reported"]) >= 4.5
+    light, dark = re.findall(r":root \{(.*?)\}", (site / "site.css").read_text(), re.DOTALL)
+    for block, lines in ((light, COLOURS), (dark, ON_DARK)):
+        found = dict(re.findall(r"--(\w+[\w-]*): (#[0-9a-f]{6})", block))
+        paper = found["paper"]
+        assert all(contrast(colour, paper) >= 3 for colour in (*lines, FLOOR_COLOUR))
+        assert all(contrast(found[name], paper) >= 4.5 for name in ("ink", "soft", "accent"))
+        assert all(contrast(found[name], found[f"{name}-bg"]) >= 4.5 for name in ("warn", "red", "green", "blue"))
+        assert contrast(found["soft"], found["reported"]) >= 4.5
 
 
 def test_the_charts_are_plain_json(site: Path) -> None:

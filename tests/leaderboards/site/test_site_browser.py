@@ -114,7 +114,7 @@ def test_typing_filters_rows_and_says_how_many_are_left(tab: Tab, site: Path) ->
 
 def test_links_lead_from_the_overview_to_a_board_and_on_to_a_method(tab: Tab, site: Path) -> None:
     visit(tab, site, "index.html")
-    tab.locator("#leaders").get_by_role("link", name="skull · official · test").click()
+    tab.locator(".verdict").get_by_role("link", name="skull · official · test").click()
     tab.wait_for_url("**/skull-official.html#s1")
     tab.locator("#s1-ranking").get_by_role("link", name="posenet").click()
     tab.wait_for_url("**/method-posenet.html")

@@ -13,10 +13,10 @@ from benchmark.predictions import read_predictions
 from leaderboards.boards.board import Row
 from leaderboards.boards.read import read_boards
 from leaderboards.pages.model import Chart, PageTable
-from leaderboards.site.figures import Answers, Series
+from leaderboards.site.charts.figures import Answers, Series
+from leaderboards.site.charts.uncertainty import QUANTILES, uncertainty_charts
+from leaderboards.site.charts.uncertainty_classes import COLOURS, PAPERS, Grading, Thresholds, grade
 from leaderboards.site.summaries import summarise
-from leaderboards.site.uncertainty import QUANTILES, uncertainty_charts
-from leaderboards.site.uncertainty_classes import COLOURS, PAPERS, Grading, Thresholds, grade
 from tests.stored_runs import NAMES, predictions
 
 MM = 0.5

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboards.site.uncertainty_classes import CLASSES, Thresholds, classify, fit_thresholds
+from leaderboards.site.charts.uncertainty_classes import CLASSES, Thresholds, classify, fit_thresholds
 
 # Ten validation points: errors grow with sigma, but for two exceptions (the third and the seventh).
 SIGMA = np.array([0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.007, 0.008, 0.009, 0.010])

@@ -8,19 +8,20 @@ from typing import Any
 from leaderboards.boards.board import Board, Row, ScoreColumn
 from leaderboards.boards.numbers import NO_NUMBER, heading, number
 from leaderboards.pages.model import Chart, PageTable, TableCell, TableColumn
-from leaderboards.pages.svg import COLOURS
-from leaderboards.site.figures import layout_of, log_axis, method_table, rounded
+from leaderboards.pages.svg import FLOOR_COLOUR
+from leaderboards.site.charts.figures import Styles, layout_of, log_axis, method_table, rounded
 
 _Point = tuple[Row, float, float]
 """A row with its cost and its score."""
 
 
-def cost_charts(board: Board, key: str) -> tuple[Chart, ...]:
+def cost_charts(board: Board, key: str, styles: Styles) -> tuple[Chart, ...]:
     """Draw a board's first score against time per image, parameters and training time, as far as they are known.
 
     Args:
         board: The board.
         key: Prefix of the charts' ids.
+        styles: Colour and dash of every row.
     """
     costs: tuple[tuple[str, str, str, dict[str, float | None]], ...] = (
         ("time", "Time per image", "ms", {row.label: row.cost.latency_ms for row in board.ranked}),
@@ -28,59 +29,67 @@ def cost_charts(board: Board, key: str) -> tuple[Chart, ...]:
         ("training", "Training time", "s", {row.label: row.cost.train_seconds for row in board.ranked}),
     )
     drawn = (
-        [pareto(f"{key}-{name}", board, what, unit, values) for name, what, unit, values in costs]
+        [pareto(f"{key}-{name}", board, (what, unit), values, styles) for name, what, unit, values in costs]
         if board.ranked
         else []
     )
     return tuple(chart for chart in drawn if chart is not None)
 
 
-def pareto(key: str, board: Board, what: str, unit: str, values: Mapping[str, float | None]) -> Chart | None:
+def pareto(
+    key: str, board: Board, cost: tuple[str, str], values: Mapping[str, float | None], styles: Styles
+) -> Chart | None:
     """Draw a board's first score against a cost, and mark the rows that nobody beats in both.
 
     Args:
         key: The chart's id.
         board: Whose ranked rows are drawn.
-        what: The cost.
-        unit: Of the cost.
+        cost: What it is, and its unit.
         values: Row label to cost; None or zero is left out.
+        styles: Colour and dash of every row.
     """
-    column = board.columns[0]
+    column, (what, unit) = board.columns[0], cost
     points = [(row, v, row.value(column.name)) for row in board.ranked if (v := values.get(row.label)) and v > 0]
     if len(points) < 2:
         return None
     front = _front([(cost, score) for _, cost, score in points], column)
-    traces = [_others(points, front), _best(points, front)]
+    traces = [_others(points, front, styles), _best(points, front, styles)]
     for trace in traces:
         trace["hovertemplate"] = f"%{{customdata}}<br>%{{x:.4g}} {unit}<br>%{{y:.4g}} {column.unit}<extra></extra>"
     layout = layout_of(f"{what} ({unit}, log)" if unit else f"{what} (log)", heading(column.title, column.unit))
     layout["xaxis"] |= log_axis([cost for _, cost, _ in points])
-    names = ", ".join(f"{place} {points[i][0].label}" for place, i in enumerate(front, 1))
+    names = ", ".join(points[i][0].label for i in front)
     return Chart(
         key,
         f"Error against {what.lower()}",
         f"Best for their cost, of {len(points)}: {names}.",
         {"data": traces, "layout": layout},
-        _table(f"{key}-table", column, (what, unit), points, front),
+        _table(f"{key}-table", column, cost, points, front),
         height=300,
         legend=False,
     )
 
 
-def _others(points: Sequence[_Point], front: Sequence[int]) -> dict[str, Any]:
-    marker = {"size": 8, "color": "#ffffff", "line": {"width": 1.5, "color": "#767676"}}
-    return _places(points, [i for i in range(len(points)) if i not in front]) | {"mode": "markers", "marker": marker}
+def _others(points: Sequence[_Point], front: Sequence[int], styles: Styles) -> dict[str, Any]:
+    rest = [i for i in range(len(points)) if i not in front]
+    marker = {"size": 8, "symbol": "circle-open", "color": _colours(points, rest, styles)}
+    return _places(points, rest) | {"mode": "markers", "marker": marker}
 
 
-def _best(points: Sequence[_Point], front: Sequence[int]) -> dict[str, Any]:
+def _best(points: Sequence[_Point], front: Sequence[int], styles: Styles) -> dict[str, Any]:
     return _places(points, front) | {
         "mode": "lines+markers+text",
-        "line": {"shape": "hv", "color": COLOURS[0], "width": 1},
-        "marker": {"size": 17, "color": COLOURS[0], "line": {"width": 1, "color": "#ffffff"}},
-        "text": [str(place) for place, _ in enumerate(front, 1)],
-        "textfont": {"color": "#ffffff", "size": 11},
+        "line": {"shape": "hv", "color": FLOOR_COLOUR, "width": 1},
+        "marker": {"size": 10, "color": _colours(points, front, styles)},
+        "text": [points[i][0].label for i in front],
+        "textposition": ["top right" if place < len(front) / 2 else "top left" for place, _ in enumerate(front)],
+        "textfont": {"size": 11},
         "cliponaxis": False,
     }
+
+
+def _colours(points: Sequence[_Point], members: Sequence[int], styles: Styles) -> list[str]:
+    return [styles(points[i][0].label, points[i][0].variant)[0] for i in members]
 
 
 def _places(points: Sequence[_Point], members: Sequence[int]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from leaderboards.boards.board import ScoreColumn
 from leaderboards.boards.numbers import number
 from leaderboards.pages.model import Chart, PageTable, TableCell, TableColumn
-from leaderboards.site.figures import (
+from leaderboards.site.charts.figures import (
     VISIBLE,
     Series,
     hidden,

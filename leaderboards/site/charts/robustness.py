@@ -11,7 +11,7 @@ from leaderboards.pages.model import Chart, Paragraph, Section
 from leaderboards.robustness.page import meaning_table, severity_table, summary_table
 from leaderboards.robustness.scores import StressBoard, StressRow
 from leaderboards.site.blocks import ChartGrid
-from leaderboards.site.figures import MOST, Styles, hidden, layout_of, log_axis, rounded
+from leaderboards.site.charts.figures import MOST, Styles, hidden, layout_of, log_axis, rounded
 
 _TEXT = (
     "The same films, corrupted at five severities; the weights are those trained on clean films. mCE is the mean over "

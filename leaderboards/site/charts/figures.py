@@ -15,8 +15,8 @@ from leaderboards.boards.numbers import count, number
 from leaderboards.pages.model import Chart, PageTable, TableCell, TableColumn, TableRow
 from leaderboards.pages.scores import METHOD
 from leaderboards.pages.svg import COLOURS, FLOOR_COLOUR
+from leaderboards.site.charts.uncertainty_classes import Grading
 from leaderboards.site.summaries import RowSummary
-from leaderboards.site.uncertainty_classes import Grading
 
 SHADES: Final = [[0, "#f4f7f9"], [0.25, "#bcd5e4"], [0.5, "#6fa3c4"], [0.75, "#28648f"], [1, "#0c2236"]]
 """Of fields of numbers: one hue, ever darker, so that it survives any colour vision and grey print."""

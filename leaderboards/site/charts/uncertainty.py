@@ -16,9 +16,18 @@ from scipy.stats import gaussian_kde, spearmanr
 from leaderboards.boards.numbers import number
 from leaderboards.pages.model import Chart, TableCell, TableColumn
 from leaderboards.pages.svg import COLOURS as LINES
-from leaderboards.site.figures import SHADES, Answers, Series, hidden, layout_of, method_table, number_cells, rounded
+from leaderboards.site.charts.figures import (
+    SHADES,
+    Answers,
+    Series,
+    hidden,
+    layout_of,
+    method_table,
+    number_cells,
+    rounded,
+)
+from leaderboards.site.charts.uncertainty_classes import CERTAIN_MM, CLASSES, COLOURS, MODERATE_MM, Grading
 from leaderboards.site.run_predictions import mean_of
-from leaderboards.site.uncertainty_classes import CERTAIN_MM, CLASSES, COLOURS, MODERATE_MM, Grading
 
 FEW: Final = 8
 """More kinds of points than these are not told apart in one chart."""
