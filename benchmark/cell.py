@@ -176,6 +176,8 @@ class Context:
         allow_missing: Go on without the cases whose files are missing.
         tracking: Whether runs are tracked by Weights & Biases; `auto` where it has a key.
         datasets: Every dataset by name; the package's if not given.
+        started: When the run began, UTC, ISO 8601: what failed in another run since then is not tried again. If not
+            given, everything that failed is.
     """
 
     store: Path
@@ -185,6 +187,7 @@ class Context:
     allow_missing: bool = False
     tracking: Literal["wandb", "none", "auto"] = "none"
     datasets: DatasetRegistry = field(default_factory=_package_datasets)
+    started: str = ""
 
     def dataset(self, cell: Cell) -> type[LandmarkDataModule]:
         """Return the class of a cell's dataset.

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from uuid import uuid4
 
 from datamodules.base import PHANTOM_MARK, DataError, LandmarkDataModule
 
@@ -73,7 +74,7 @@ def write_phantom(name: str, dataset_class: type[LandmarkDataModule], root: Path
     folder = root / name
     if not folder.is_dir():
         root.mkdir(parents=True, exist_ok=True)
-        temporary = root / f".{name}.{os.getpid()}"
+        temporary = root / f".{name}.{uuid4().hex}"  # processes of other machines may have the same id
         try:
             dataset_class.write_phantom(temporary, scale=scale)
             (temporary / PHANTOM_MARK).write_text("These films were drawn by Osteomark; they show no patient.\n")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
 from rich.console import Console
 
@@ -13,11 +16,15 @@ from benchmark.engines.local import LocalEngine, local_slots
 from benchmark.initial_weights import with_initial_weights
 from benchmark.lookup import discover_methods
 from benchmark.matrix import Matrix
-from benchmark.store import CARDS, LOG, RunRecord, RunStore
-from benchmark.training.progress import LiveTable
+from benchmark.store import CARDS, LOG, RunRecord, RunStore, utc_now
+from benchmark.training.lease import Lease, held
+from benchmark.training.progress import ELSEWHERE, LiveTable, Progress
 from datamodules.audit.check import concerns
 from datamodules.base import LandmarkDataModule
 from datamodules.private import write_description
+
+POLL_SECONDS: Final = 5.0
+"""Between two looks at the cells that other runs have."""
 
 
 def run_matrix(
@@ -55,18 +62,56 @@ def run_matrix(
             write_description(context.datasets[name], context.store / CARDS / f"{name}.json")
     store = RunStore(context.store)
     if force:
-        for job in jobs:
-            shutil.rmtree(store.path(*job), ignore_errors=True)
+        _clear(jobs, store, console)
     waiting = [job for job in jobs if not store.is_done(*job)]
     finished, workers = len(jobs) - len(waiting), engine.workers
     console.print(f"{len(jobs)} cells, {finished} finished before; up to {workers} at a time, {engine.resources}")
     records = []
     with LiveTable([job.cell for job in waiting], workers, console) as table:
-        for record in engine.run(waiting, context, lambda job, progress: table.watch(job.cell, progress)):
+        for record in _run_all(waiting, replace(context, started=utc_now()), engine, table):
             records.append(record)
             table.finish(record)
     _report(records, console)
     return records
+
+
+def _run_all(jobs: Sequence[Job], context: Context, engine: Engine, table: LiveTable) -> Iterator[RunRecord]:
+    """Run jobs; those that another run has are waited for, and taken where it has given them up."""
+    elsewhere: dict[Job, Lease] = {}  # each lease is kept: who polls it sees whether it is stale
+    store = RunStore(context.store)
+    while jobs:
+        for job, record in engine.run(jobs, context, lambda job, progress: table.watch(job.cell, progress)):
+            if record is None:
+                elsewhere[job] = Lease(store, job)
+                table.watch(job.cell, Progress(ELSEWHERE))
+            else:
+                yield record
+        jobs = _wait_for_any(elsewhere)
+        for job in jobs:
+            del elsewhere[job]
+
+
+def _wait_for_any(elsewhere: Mapping[Job, Lease]) -> list[Job]:
+    """Wait until nobody has some of these jobs any more, and return those; none if there are no jobs."""
+    while elsewhere:
+        free = []
+        for job, lease in elsewhere.items():
+            with held(lease) as mine:
+                free += [job] if mine else []
+        if free:
+            return free
+        time.sleep(POLL_SECONDS)
+    return []
+
+
+def _clear(jobs: Sequence[Job], store: RunStore, console: Console) -> None:
+    """Delete what there is of the jobs, so that they run again; what another run has stays."""
+    for job in jobs:
+        with held(Lease(store, job)) as mine:
+            if mine:
+                shutil.rmtree(store.path(*job), ignore_errors=True)
+            else:
+                console.print(f"{job.cell} is running elsewhere and is not run again.", markup=False)
 
 
 def _checked_jobs(cells: Sequence[Cell], context: Context, console: Console) -> list[Job]:

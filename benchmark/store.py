@@ -27,6 +27,8 @@ EXTERNAL = "external.csv"
 """The scores on other datasets than the one that was trained on, in the root."""
 HISTORY = "history.csv"
 LOG = "log.txt"
+PROGRESS = "progress.json"
+"""Where a running cell stands and who runs it; it is gone when the cell has ended."""
 CHECKPOINTS = "checkpoints"
 """Folder of a run with its weights."""
 CARDS = "cards"
@@ -146,8 +148,20 @@ class RunStore:
 
     def is_done(self, cell: Cell, fingerprint: str) -> bool:
         """Tell whether a cell needs no run: its record says done or unsupported."""
-        path = self.path(cell, fingerprint) / RUN
-        return path.is_file() and RunRecord.read(path).finished_well
+        return self.ended(Job(cell, fingerprint)) is not None
+
+    def ended(self, job: Job, since: str = "") -> RunRecord | None:
+        """Return the record of a job that needs no run, or that failed in another run.
+
+        Args:
+            job: The cell and the fingerprint of its data.
+            since: UTC, ISO 8601: a failure after it counts as an end; none does if not given.
+        """
+        path = self.path(*job) / RUN
+        record = RunRecord.read(path) if path.is_file() else None
+        if record and (record.finished_well or (since and record.finished > since)):
+            return record
+        return None
 
     def write(self, record: RunRecord) -> RunRecord:
         """Write a record, the last file of a run, and return it with its folder."""

@@ -10,10 +10,12 @@ from benchmark.store import RunRecord
 from benchmark.training.progress import Progress
 
 Watch = Callable[[Job, Progress], None]
+Outcome = tuple[Job, RunRecord | None]
+"""A job and its record; None where another run has the cell."""
 
 
 class Engine(Protocol):
-    """Runs jobs somewhere. A cell is one importable function, `run_cell`, of a key and a context."""
+    """Runs jobs somewhere. A job is one importable function, `run_job`, of a key and a context."""
 
     @property
     def workers(self) -> int:
@@ -23,5 +25,5 @@ class Engine(Protocol):
     def resources(self) -> str:
         """What each worker has, for a line that a user reads."""
 
-    def run(self, jobs: Sequence[Job], context: Context, watch: Watch) -> Iterator[RunRecord]:
-        """Yield one record per job as it ends, also of one that failed, and call `watch` with all progress."""
+    def run(self, jobs: Sequence[Job], context: Context, watch: Watch) -> Iterator[Outcome]:
+        """Yield each job as it ends, also one that failed, and call `watch` with all progress."""

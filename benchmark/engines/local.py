@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import signal
@@ -10,16 +9,16 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.cell import Context, Job
-from benchmark.engines.base import Watch
-from benchmark.store import LOG, RunRecord, RunStore, utc_now
-from benchmark.training.progress import Progress
+from benchmark.engines.base import Outcome, Watch
+from benchmark.store import RunRecord, utc_now
+from benchmark.training.progress import STARTING, Progress
+from benchmark.training.run_job import record_death, run_job
 
 CPU_SLOTS = 4
 WORKER_BYTES = 3 * 2**30
@@ -89,8 +88,8 @@ class LocalEngine:
         slot = self.slots[0]
         return f"threads each: {slot.threads}" if slot.device is None else "a GPU each"
 
-    def run(self, jobs: Sequence[Job], context: Context, watch: Watch) -> Iterator[RunRecord]:
-        """Yield one record per job as it ends; on leaving early the workers are killed, their checkpoints stay."""
+    def run(self, jobs: Sequence[Job], context: Context, watch: Watch) -> Iterator[Outcome]:
+        """Yield each job as it ends; on leaving early the workers are killed, their checkpoints stay."""
         waiting = deque(jobs)
         workers = [Worker(slot, context, watch) for slot in self.slots[: len(waiting)]]
         try:
@@ -99,10 +98,10 @@ class LocalEngine:
             while busy := {worker.connection: worker for worker in workers if worker.job}:
                 for connection in wait(list(busy)):
                     worker = busy[connection]  # type: ignore[index]  # `wait` returns what it was given
-                    if record := worker.receive():
+                    if outcome := worker.receive():
                         if waiting:
                             worker.start(waiting.popleft())
-                        yield record
+                        yield outcome
         finally:
             for worker in workers:
                 worker.kill()
@@ -130,24 +129,24 @@ class Worker:
         if not self._alive:
             self._hire()
         self.job, self._started = job, utc_now()
-        self.watch(job, Progress("starting"))
+        self.watch(job, Progress(STARTING))
         with suppress(OSError):  # it died; `receive` says so
             self.connection.send(job)
 
-    def receive(self) -> RunRecord | None:
-        """Take the worker's next message: progress goes to the watcher, the record that ends the job is returned.
+    def receive(self) -> Outcome | None:
+        """Take the worker's next message: progress goes to the watcher, what ends the job is returned.
 
         The record of a worker that died is made here and written for it.
         """
         job = self.job
         assert job is not None, "only a worker with a job answers"
         try:
-            message: Progress | RunRecord = self.connection.recv()
+            message: Progress | Ended = self.connection.recv()
         except (EOFError, OSError):
-            message = self._obituary(job)
-        if isinstance(message, RunRecord):
+            message = Ended(self._obituary(job))
+        if isinstance(message, Ended):
             self.job = None
-            return message
+            return job, message.record
         self.watch(job, message)
         return None
 
@@ -166,14 +165,20 @@ class Worker:
         theirs.close()  # so that the worker's death ends the pipe
         self._alive = True
 
-    def _obituary(self, job: Job) -> RunRecord:
+    def _obituary(self, job: Job) -> RunRecord | None:
+        """Record the death of the worker; None where another run has taken the cell already."""
         self.process.join(timeout=5)  # its own end, not ours, is the reason
         self.kill()
         code = self.process.exitcode or 0
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         hint = "; the machine may have run out of memory" if code == -signal.SIGKILL else ""
-        record = RunRecord.failed(job, self._started, f"The worker process {how}{hint}.")
-        return RunStore(self.context.store).write(record)
+        return record_death(job, self.context, self._started, f"The worker process {how}{hint}.")
+
+
+class Ended(NamedTuple):
+    """What a worker says at the end of a job."""
+
+    record: RunRecord | None
 
 
 def work(connection: Connection, slot: Slot, context: Context) -> None:
@@ -194,22 +199,7 @@ def work(connection: Connection, slot: Slot, context: Context) -> None:
             job: Job = connection.recv()
         except EOFError:
             return
-        with _log_file(RunStore(context.store).path(*job) / LOG, private=context.dataset(job.cell).private):
-            record = _run_job(job, context, connection)
-        connection.send(record)
-
-
-def _run_job(job: Job, context: Context, connection: Connection) -> RunRecord:
-    from benchmark.training.run_cell import run_cell
-    from datamodules.base import DataError
-
-    try:
-        return run_cell(job.cell, context, connection.send)
-    except Exception as error:  # the data went bad after the matrix was checked; other cells go on
-        logging.exception("%s failed before it began", job.cell)
-        known = isinstance(error, DataError) or not context.dataset(job.cell).private  # a private set's tell nothing
-        reason = f"{type(error).__name__}: {error}" if known else f"{type(error).__name__} in a private set."
-        return RunStore(context.store).write(RunRecord.failed(job, utc_now(), reason))
+        connection.send(Ended(run_job(job, context, connection.send)))
 
 
 def limit_threads(threads: int) -> None:
@@ -227,27 +217,3 @@ def _die_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-@contextmanager
-def _log_file(path: Path, *, private: bool = False) -> Iterator[None]:
-    """Send everything that is written to the terminal, by whatever library, to a file instead; if private, nowhere."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = [os.dup(stream) for stream in (1, 2)]
-    with path.open("a") as file:
-        print(f"--- {utc_now()} process {os.getpid()}", file=file, flush=True)
-        if private:
-            print("The data is private: what libraries print is not kept; run.json says what failed.", file=file)
-    with Path(os.devnull if private else path).open("a") as file:
-        for stream in (1, 2):
-            os.dup2(file.fileno(), stream)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for stream, copy in zip((1, 2), kept, strict=True):
-            os.dup2(copy, stream)
-            os.close(copy)

@@ -79,8 +79,8 @@ class History(Callback):
         self.rows.append(row)
         if not trainer.is_global_zero:
             return
-        write_atomically(self.path, lambda path: pd.DataFrame(self.rows).to_csv(path, index=False))
         self.report(Progress("training", len(self.rows), self.epochs, row["train/loss"], row[MONITOR]))
+        write_atomically(self.path, lambda path: pd.DataFrame(self.rows).to_csv(path, index=False))
 
 
 class EpochSeed(Callback):

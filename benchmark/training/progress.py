@@ -23,6 +23,9 @@ HEARTBEAT_SECONDS = 30.0
 FRAME_LINES = 6
 STYLES = {"waiting": "dim", "done": "green", "failed": "bold red", "unsupported": "yellow"}
 NAN = float("nan")
+STARTING = "starting"
+ELSEWHERE = "elsewhere"
+"""The step of a cell that another run has."""
 
 
 class Progress(NamedTuple):
@@ -92,7 +95,7 @@ class CellState:
 
     def advance(self, progress: Progress) -> None:
         """Take in a message."""
-        if self.start is None and progress.step != "starting":  # a worker's own start is not the cell's
+        if self.start is None and progress.step not in (STARTING, ELSEWHERE):  # a worker's own start is not the cell's
             self.start = time.monotonic()
         self.state = progress.step
         self.epochs = progress.epochs or self.epochs

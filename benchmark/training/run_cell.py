@@ -34,6 +34,8 @@ from methods.base import MONITOR, Method, Stage
 
 MACHINES_FAULT = (OSError, MemoryError, torch.OutOfMemoryError)
 """Errors after which a fit goes on where it was."""
+RECORDING = "recording"
+"""Reported before a result is written: a cell that is another run's by now ends there."""
 BEST = f"lowest {MONITOR} of the last stage's epochs"
 LAST = "last epoch"
 UNVALIDATED = "last epoch (nothing validates)"
@@ -77,8 +79,10 @@ def run_cell(cell: Cell, context: Context, report: Report = lambda progress: Non
         told = data.redact(traceback.format_exc())
         logger.error("%s failed\n%s", cell, told)
         record = replace(record, reason=data.redact(_sentence(error)), traceback=told)
+        report(Progress(RECORDING))
         if not isinstance(error, MACHINES_FAULT):
             shutil.rmtree(RunStore(context.store).path(cell, record.fingerprint) / CHECKPOINTS, ignore_errors=True)
+    report(Progress(RECORDING))
     return RunStore(context.store).write(replace(record, finished=utc_now()))
 
 
@@ -217,6 +221,7 @@ class Run:
     def _predict_tests(self) -> Trainer:
         trainer = make_trainer(self.folder, self.precision, [collector := Collector(self.data)])
         trainer.predict(self.method, datamodule=self.data, return_predictions=False)
+        self.report(Progress(RECORDING, self.history.epochs, self.history.epochs))
         collector.write(self.folder, self.cell)
         return trainer
 
@@ -225,6 +230,7 @@ class Run:
         collector = Collector(self.data, {VALIDATION_SET: self.data.split.val})
         trainer = make_trainer(self.folder, self.precision, [collector])
         trainer.predict(self.method, dataloaders=self.data.val_dataloader(), return_predictions=False)
+        self.report(Progress(RECORDING, self.history.epochs, self.history.epochs))
         collector.write(self.folder, self.cell, VALIDATION)
         return trainer
 

@@ -11,9 +11,10 @@ import yaml
 import methods
 from benchmark.cell import Cell, Context
 from benchmark.cli.main import main
+from benchmark.engines.base import Outcome
 from benchmark.engines.local import LocalEngine
 from benchmark.matrix import Matrix
-from benchmark.store import RunRecord, RunStore
+from benchmark.store import RunStore
 from benchmark.training.run_cell import run_cell
 from datamodules import DatasetRegistry
 from tests.card_files import Labelled, write_dicom, write_labelme, write_private
@@ -23,9 +24,9 @@ from tests.card_files import Labelled, write_dicom, write_labelme, write_private
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a set in `cards/knee`, its card called knee, and cells that run in this process."""
 
-    def run(self: LocalEngine, jobs: list, context: Context, watch: Callable) -> Iterator[RunRecord]:
+    def run(self: LocalEngine, jobs: list, context: Context, watch: Callable) -> Iterator[Outcome]:
         for job in jobs:
-            yield run_cell(job.cell, context, lambda progress, job=job: watch(job, progress))
+            yield job, run_cell(job.cell, context, lambda progress, job=job: watch(job, progress))
 
     monkeypatch.setattr(LocalEngine, "run", run)
     monkeypatch.chdir(tmp_path)

@@ -14,8 +14,9 @@ import methods
 from benchmark import catalogue
 from benchmark.cell import Budget, Cell, Context
 from benchmark.cli.main import main
+from benchmark.engines.base import Outcome
 from benchmark.engines.local import LocalEngine
-from benchmark.store import RunRecord, RunStore
+from benchmark.store import RunStore
 from benchmark.training.run_cell import run_cell
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
@@ -33,9 +34,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run cells without the worker processes, which test_engines tests."""
 
-    def run(self: LocalEngine, jobs: list, context: Context, watch: Callable) -> Iterator[RunRecord]:
+    def run(self: LocalEngine, jobs: list, context: Context, watch: Callable) -> Iterator[Outcome]:
         for job in jobs:
-            yield run_cell(job.cell, context, lambda progress, job=job: watch(job, progress))
+            yield job, run_cell(job.cell, context, lambda progress, job=job: watch(job, progress))
 
     monkeypatch.setattr(LocalEngine, "run", run)
 

@@ -27,7 +27,8 @@ def ignore(job: Job, progress: Progress) -> None:
 
 def run(cells: list[Cell], context: Context, watch: Callable[[Job, Progress], None] = ignore) -> list[RunRecord]:
     data = context.datamodule(cells[0])
-    return list(LocalEngine(ONE_SLOT).run([Job(cell, data.fingerprint) for cell in cells], context, watch))
+    jobs = [Job(cell, data.fingerprint) for cell in cells]
+    return [record for _, record in LocalEngine(ONE_SLOT).run(jobs, context, watch) if record]
 
 
 @pytest.mark.slow
@@ -82,7 +83,8 @@ def test_leaving_early_leaves_no_process_behind(context: Context, make_cell: Mak
 @pytest.mark.slow
 def test_data_that_goes_bad_fails_its_cell_with_the_reason(context: Context, make_cell: MakeCell) -> None:
     gone = Context(context.store, {"hand": context.store / "nowhere"})
-    (record,) = LocalEngine(ONE_SLOT).run([Job(make_cell("mean_shape"), "print")], gone, ignore)
+    ((_, record),) = LocalEngine(ONE_SLOT).run([Job(make_cell("mean_shape"), "print")], gone, ignore)
+    assert record is not None
     assert record.status == "failed"
     assert "nowhere" in record.reason
 

@@ -1,0 +1,88 @@
+"""The right to train a cell: one run holds it at a time, on whatever machine, and who holds it can be read.
+
+A lease is a file beside the run's folder, `seed<k>-<hash>.lease`, which its holder touches every `HEARTBEAT` seconds. A
+lease that nobody has touched for `STALE` seconds may be taken, and that of a process that has died on this machine at
+once. A holder that has lost its lease stops without writing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Final
+
+from filelock import OwnerRecord, SoftFileLease, Timeout
+
+from benchmark.cell import Job
+from benchmark.store import RunStore
+
+HEARTBEAT: Final = 20.0
+STALE: Final = 120.0
+"""Longer than a shared file system hides a change from another machine (NFS: up to 60 s), and than a short outage."""
+SUFFIX: Final = ".lease"
+
+
+class LostLeaseError(BaseException):
+    """Another run has taken the cell; no `Exception`, so that nothing records it as a failure of the method."""
+
+
+class Lease:
+    """The right to train a job's cell.
+
+    Args:
+        store: The run store.
+        job: The job.
+    """
+
+    def __init__(self, store: RunStore, job: Job) -> None:
+        self.path = lease_path(store.path(*job))
+        self._lost = Event()
+        self._lock = SoftFileLease(
+            self.path, lease_duration=STALE, heartbeat_interval=HEARTBEAT, on_compromise=lambda _: self._lost.set()
+        )
+
+    @property
+    def owner(self) -> OwnerRecord | None:
+        """Who holds it: `hostname` and `pid`; None where nobody does."""
+        return self._lock.owner
+
+    def take(self) -> bool:
+        """Take it if it is free or stale, and tell whether that worked.
+
+        What is stale shows to who looks twice: keep a `Lease` to poll another run's.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        self._lost.clear()
+        return True
+
+    def give_back(self) -> None:
+        """Let others take it; what another run has taken stays with it."""
+        self._lock.release()
+
+    def check(self) -> None:
+        """Raise `LostLeaseError` where another run has taken it, also while this process was suspended."""
+        owner = self.owner  # None while it cannot be read: the heartbeat decides then
+        if self._lost.is_set() or (owner is not None and owner.token != self._lock.token):
+            raise LostLeaseError
+
+
+def lease_path(folder: Path) -> Path:
+    """Return the file of the lease of a run: beside its folder, which `--force` deletes."""
+    return folder.with_name(folder.name + SUFFIX)
+
+
+@contextmanager
+def held(lease: Lease) -> Iterator[bool]:
+    """Hold a lease if it can be had, and tell whether it is."""
+    taken = lease.take()
+    try:
+        yield taken
+    finally:
+        if taken:
+            lease.give_back()
