@@ -123,6 +123,8 @@ class Method(LightningModule, metaclass=ResolvesLengths):
     """The paper's rows: name -> hyper-parameters. The first is the method itself and gives it its name."""
     version: ClassVar[int] = 1
     """Raised by whoever changes what a trained network of this method answers: older checkpoints are then refused."""
+    not_exported: ClassVar[str] = ""
+    """Why its prediction cannot become a graph for other programs, in a sentence; empty where it can."""
     settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """How the paper trains on single datasets: `dataset` or `dataset/protocol` -> hyper-parameters, where these are not
     the signature's. A protocol that is named here is the one that the paper follows. `budget: paper` applies them."""

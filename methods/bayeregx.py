@@ -163,7 +163,7 @@ class BayeRegX(Method):
         if self.schema.groups:
             images = crops.cut(images, self.crop_size).flatten(0, 1)[:, None]
         means, variances = self.regressor(images)
-        shape = (len(batch.case), len(self.layout.structures), self.layout.slots, 2)
+        shape = (batch.image.shape[0], len(self.layout.structures), self.layout.slots, 2)
         at = (slice(None), self.layout.structure_of, self.layout.slot_of)
         log_variance = self.spread + variances.view(shape)[at] if self.head == "baye" else None
         return Answer(self.mean + means.view(shape)[at], log_variance)

@@ -33,4 +33,4 @@ class MeanShape(FittedMethod):
 
     @override
     def predict(self, batch: Batch) -> Prediction:
-        return Prediction(self.mean.expand(len(batch.case), -1, -1))
+        return Prediction(self.mean.expand(batch.image.shape[0], -1, -1))

@@ -102,7 +102,7 @@ class RandomForest(FittedMethod):
     def predict(self, batch: Batch) -> Prediction:
         """Walk every film down every tree; average the leaves."""
         features: Tensor = self.features(batch.image)
-        tree = torch.arange(self.trees, device=features.device).expand(len(features), -1)
+        tree = torch.arange(self.trees, device=features.device).expand(features.shape[0], -1)
         node = torch.zeros_like(tree)
         for _ in range(self.max_depth):
             right = features.gather(1, self.feature[tree, node]) > self.threshold[tree, node]

@@ -55,6 +55,7 @@ class SLSN(Method):
             "A map with an incomplete structure is trained near its visible points only; AASCE has none.",
         ),
     )
+    not_exported = "how its vertebrae are paired depends on the film."
     variants: ClassVar = {"slsn": {}}
     smoke: ClassVar = {"width": 4, "deepest": 16, "repeats": (1, 2, 1, 1), "input_size": (64, 64), "sigma": 2.0}
     axes: Tensor

@@ -78,6 +78,7 @@ class TwoStageLumbar(Method):
             "At smaller sizes than the paper's the maps' Gaussians stay at least a pixel wide.",
         ),
     )
+    not_exported = "how its centres are repaired depends on the film."
     variants: ClassVar = {
         "two-stage-lumbar": {},
         "two-stage-lumbar-kernel-7": {"kernel": 7, "cutout": "none"},

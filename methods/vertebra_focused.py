@@ -142,7 +142,7 @@ class VertebraFocused(Method):
         return self._read([_as_fields(self._targets(batch, kind)) for kind in self.classes])
 
     def _read(self, fields: Sequence[Fields]) -> Prediction:
-        points = fields[0].centre.new_zeros((len(fields[0].centre), len(self.schema), 2))
+        points = fields[0].centre.new_zeros((fields[0].centre.shape[0], len(self.schema), 2))
         spread = points.new_zeros((*points.shape, 2))
         window = round(self.pixels(WINDOW))
         for kind, axis, field in zip(self.classes, self.axes, fields, strict=True):
@@ -153,7 +153,7 @@ class VertebraFocused(Method):
             pixel, centre = pixel.gather(1, order), from_heatmap_grid(centre.gather(1, order), STRIDE)
             points[:, kind] = centre[:, :, None]
             if field.corners.shape[1]:
-                points[:, kind] += STRIDE * _at(field.corners, pixel).view(len(points), len(kind), -1, 2)
+                points[:, kind] += STRIDE * _at(field.corners, pixel).view(points.shape[0], len(kind), -1, 2)
             spread[:, kind] = covariance(windows(heatmap, pixel, window), centre, STRIDE)[:, :, None]
         return Prediction(points, spread)
 
@@ -192,7 +192,7 @@ def _as_fields(target: CentreTargets) -> Fields:
 
 def _at(field: Float[Tensor, "batch channel height width"], pixel: Int[Tensor, "batch structure 2"]) -> Tensor:
     """Read a field at pixels: (batch, structure, channel)."""
-    batch = torch.arange(len(field), device=field.device)[:, None]
+    batch = torch.arange(field.shape[0], device=field.device)[:, None]
     return field.float()[batch, :, pixel[..., 1], pixel[..., 0]]
 
 

@@ -10,7 +10,7 @@ from benchmark.cli.arguments import DEFAULT, Commands, build_parser, call, parse
 from benchmark.cli.console import INTERRUPTED
 from benchmark.cli.run import run
 from benchmark.cli.stress import stress
-from benchmark.cli.trained import predict, test
+from benchmark.cli.trained import export, predict, test
 
 BAD_INPUT = 2
 ADVICE = {run: "a hyper-parameter is set by --set METHOD.{name}=VALUE, or --set '*.{name}=VALUE' for all that have it."}
@@ -27,6 +27,7 @@ COMMANDS: Commands = {
     "stress": stress,
     "predict": predict,
     "test": test,
+    "export": export,
     "site": leaderboards.site,
     "list": catalogue.list_,
     "describe": catalogue.describe,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import rich.table
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmark.cli.console import console
@@ -139,6 +140,46 @@ def test(
         show_external(read_external(store))
         for path in write_external(store, out or store / "leaderboards"):
             console.print(f"  {path}", markup=False)
+    return 0
+
+
+def export(
+    run: Path,
+    *,
+    format: Literal["onnx", "pt2", "checkpoint"] = "onnx",
+    out: Path | None = None,
+    card: Path | None = None,
+    plugin: Sequence[Path] = (),
+) -> int:
+    """Write a trained network for other programs, with decoding inside, and time it.
+
+    Args:
+        run: A run's folder in a store, or its checkpoint.
+        format: ONNX, torch's exported program, or a checkpoint that can be passed on alone.
+        out: File to write; named after the method if not given.
+        card: Card of the private set that the run was trained on; only with it the file names the landmarks.
+        plugin: Python files with methods of your own.
+    """
+    from benchmark.trained.export import export as write_graph
+    from benchmark.trained.export import latencies
+    from benchmark.trained.model import write_checkpoint
+
+    (model,) = _models([run], card, plugin)
+    suffix = {"checkpoint": "ckpt"}.get(format, format)
+    path = out or Path(f"{model.facts.variant}.{suffix}")
+    if format == "checkpoint":
+        write_checkpoint(model, path)
+        console.print(f"{model.facts.variant}: {path}", markup=False)
+        return 0
+    write_graph(model, path, format)
+    height, width = model.facts.input_size
+    console.print(f"{model.facts.variant}: {path}, input image (batch, 1, {height}, {width}), 8-bit grey", markup=False)
+    table = rich.table.Table(title="Milliseconds a film, one at a time", title_justify="left")
+    for title in ("runtime", "p50", "p95"):
+        table.add_column(title, justify="left" if title == "runtime" else "right")
+    for row in latencies(model, path if format == "onnx" else None):
+        table.add_row(row.runtime, f"{row.p50:.1f}", f"{row.p95:.1f}")
+    console.print(table)
     return 0
 
 

@@ -10,7 +10,7 @@ import torch
 
 from benchmark.lookup import discover_methods
 from benchmark.store import CARDS, CHECKPOINTS, RUN, RunRecord
-from benchmark.training.model_file import ModelFacts, read_model
+from benchmark.training.model_file import ENTRY, ModelFacts, read_model
 from datamodules import DatasetRegistry
 from datamodules.components.schema import LandmarkSchema
 from methods.base import Method
@@ -76,6 +76,13 @@ def record_of(path: Path) -> RunRecord | None:
     places = (path / RUN, path, path.parent.parent / RUN)
     found = next((place for place in places if place.name == RUN and place.is_file()), None)
     return None if found is None else RunRecord.read(found)
+
+
+def write_checkpoint(model: Model, path: Path) -> Path:
+    """Write a network as a self-contained checkpoint, with the names that the model has."""
+    content = {"state_dict": model.method.state_dict(), ENTRY: model.facts.as_entry()}
+    write_atomically(path, lambda file: torch.save(content, file))
+    return path
 
 
 def _checkpoint(path: Path) -> tuple[Path, RunRecord | None]:

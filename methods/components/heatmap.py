@@ -144,7 +144,7 @@ def windows(
     rows = torch.arange(heatmap.shape[-2], device=heatmap.device)
     near = (columns - peaks[..., :1]).abs()[..., None, :] <= radius
     near = near & ((rows - peaks[..., 1:]).abs()[..., :, None] <= radius)
-    batch = torch.arange(len(heatmap), device=heatmap.device)[:, None]
+    batch = torch.arange(heatmap.shape[0], device=heatmap.device)[:, None]
     height = heatmap[batch, peaks[..., 1], peaks[..., 0]][..., None, None]
     fill = torch.where(height > 0, 0.0, height - 1)
     return torch.where(near & (heatmap[:, None] <= height), heatmap[:, None], fill)

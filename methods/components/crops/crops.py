@@ -39,7 +39,7 @@ class Crops(NamedTuple):
     def whole(cls, film: Num[Tensor, "batch channel height width"]) -> Crops:
         """Return one crop per film: all of it, from the outer edges of its pixels."""
         size = torch.tensor([film.shape[-1], film.shape[-2]], device=film.device, dtype=torch.float32)
-        size = size.expand(len(film), 1, 2)
+        size = size.expand(film.shape[0], 1, 2)
         return cls((size - 1) / 2, size)
 
     @classmethod

@@ -39,7 +39,7 @@ def clahe(
     mapping = _mappings(levels, limit, tiles)
     rows, row_weight = _neighbours(height, tiles, image.device)
     columns, column_weight = _neighbours(width, tiles, image.device)
-    films = torch.arange(len(image), device=image.device)[:, None, None]
+    films = torch.arange(image.shape[0], device=image.device)[:, None, None]
     result = torch.zeros_like(levels, dtype=torch.float32)
     for row, down in zip(rows, row_weight, strict=True):
         for column, across in zip(columns, column_weight, strict=True):

@@ -45,7 +45,7 @@ def _orientation_votes(film: Float[Tensor, "batch 1 height width"]) -> Tensor:
     lower = position.floor()
     upper_share = position - lower
     bins = lower.long() % ORIENTATIONS
-    votes = film.new_zeros(len(film), ORIENTATIONS, *film.shape[-2:])
+    votes = film.new_zeros(film.shape[0], ORIENTATIONS, *film.shape[-2:])
     votes.scatter_add_(1, bins, magnitude * (1 - upper_share))
     return votes.scatter_add_(1, (bins + 1) % ORIENTATIONS, magnitude * upper_share)
 

@@ -32,7 +32,7 @@ def equalize(image: UInt8[Tensor, "batch 1 height width"]) -> Float[Tensor, "bat
         [0.0, 0.0, 0.5, 1.0]
     """
     levels = image.flatten(1).long()
-    histogram = torch.zeros(len(levels), 256, device=image.device).scatter_add_(
+    histogram = torch.zeros(levels.shape[0], 256, device=image.device).scatter_add_(
         1, levels, torch.ones_like(levels, dtype=torch.float32)
     )
     cumulative = histogram.cumsum(dim=1)

@@ -18,7 +18,7 @@ def coordinates(like: Float[Tensor, "batch channel height width"]) -> Float[Tens
     height, width = like.shape[-2:]
     across, down = (torch.linspace(-1, 1, side, device=like.device, dtype=like.dtype) for side in (width, height))
     return torch.stack([across.expand(height, width), down[:, None].expand(height, width)]).expand(
-        len(like), -1, -1, -1
+        like.shape[0], -1, -1, -1
     )
 
 

@@ -103,7 +103,7 @@ class Cascade(nn.Module):
         self, frames: Float[Tensor, "batch 1 height width"], shift: Tensor | float = 0.0, depth: int | None = None
     ) -> Float[Tensor, "batch point 2"]:
         """Return the shape after `depth` stages, after all by default, from the start shape moved by `shift` pixels."""
-        shape = (self.start + shift).expand(len(frames), -1, -1)
+        shape = (self.start + shift).expand(frames.shape[0], -1, -1)
         for stage in self.stages[:depth]:
             shape = self._moved(frames, shape, cast(CascadeStage, stage))
         return shape

@@ -74,7 +74,7 @@ def repair(
     structures = peaks.shape[1]
     if structures < 4:
         return peaks
-    films = torch.arange(len(peaks), device=peaks.device)
+    films = torch.arange(peaks.shape[0], device=peaks.device)
     place = (peaks[:, 1:] - peaks[:, :-1]).norm(dim=-1).argmax(dim=1)
     above, below = peaks[films, place, 1:], peaks[films, place + 1, 1:]
     margin = REACH * (below - above)

@@ -71,4 +71,4 @@ class OffsetAxes(nn.Module):
 
     def decode(self, components: Float[Tensor, "batch component"]) -> Float[Tensor, "batch point 2"]:
         """Return the offsets that components stand for (Eq. 10)."""
-        return (components @ self.axes).view(len(components), -1, 2)
+        return (components @ self.axes).view(components.shape[0], -1, 2)
