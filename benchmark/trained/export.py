@@ -1,7 +1,7 @@
 """A trained network for other programs: one file with the graph from the network's input to its landmarks.
 
-The graph takes films that are already resized to the network's input, 8-bit grey, `image` (batch, 1, height, width), and
-answers `points` (batch, landmark, 2), (x, y) in pixels of that input with centres at integers, and where the method
+The graph takes films that are already resized to the network's input, 8-bit grey, `image` (batch, 1, height, width),
+and answers `points` (batch, landmark, 2), (x, y) in pixels of that input with centres at integers, and where the method
 states it their `covariance` (batch, landmark, 2, 2). Decoding is inside. What a program must know beside it, how a film
 is resized and how points lead back to it, stands in the file's metadata.
 """
@@ -206,7 +206,9 @@ def _session(data: bytes) -> Any:  # noqa: ANN401  # onnxruntime has no types
 
 def _translations() -> dict[Any, Callable[..., Any]]:
     """Say in ONNX what torch's exporter has no words for."""
-    from onnxscript import opset18 as op
+    import onnxscript
+
+    op: Any = onnxscript.opset18
 
     def hypot(one: Any, other: Any) -> Any:  # noqa: ANN401  # onnxscript's own class
         return op.Sqrt(op.Add(op.Mul(one, one), op.Mul(other, other)))

@@ -89,6 +89,7 @@ class FilmStream(IterableDataset[Sample]):
         mirrored: Show the network each film mirrored.
         exif: Turn films as their EXIF orientation says, as every viewer does.
         films: What is known of each film that was read, by its path.
+        served: Those films in the order in which they were yielded.
         problems: One sentence per film that could not be read, by its path.
     """
 
@@ -99,6 +100,7 @@ class FilmStream(IterableDataset[Sample]):
     mirrored: bool = False
     exif: bool = True
     films: dict[Path, Film] = field(default_factory=dict)
+    served: list[Path] = field(default_factory=list)
     problems: dict[Path, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Sample]:
@@ -119,13 +121,14 @@ class FilmStream(IterableDataset[Sample]):
         except (DataError, OSError) as error:
             self.problems[path] = str(error)
         else:
+            self.served.append(path)
             yield sample
 
     def _read(self, path: Path) -> tuple[Film, Sample]:
         pixels = read_film(path, exif=self.exif)
         height, width = pixels.shape
         film = Film(path, (height, width), _spacing(path, self.spacing))
-        return film, to_sample(str(path), pixels, film.spacing, self.spec, self.landmarks, mirrored=self.mirrored)
+        return film, to_sample(path.stem, pixels, film.spacing, self.spec, self.landmarks, mirrored=self.mirrored)
 
 
 def to_sample(

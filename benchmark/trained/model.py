@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from benchmark.lookup import discover_methods
-from benchmark.store import CARDS, CHECKPOINTS, RUN, RunRecord
+from benchmark.store import CARDS, CHECKPOINTS, RUN, RunRecord, write_atomically
 from benchmark.training.model_file import ENTRY, ModelFacts, read_model
 from datamodules import DatasetRegistry
 from datamodules.components.schema import LandmarkSchema

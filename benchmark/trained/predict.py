@@ -158,7 +158,7 @@ class _Gatherer(Callback):
     """Keeps the predictions of each batch and says how many films it had."""
 
     def __init__(self, advance: Callable[[int], object]) -> None:
-        self.answers: dict[Path, Raw] = {}
+        self.answers: list[Raw] = []
         self.advance = advance
 
     def on_predict_batch_end(
@@ -175,8 +175,7 @@ class _Gatherer(Callback):
         points = prediction.points.double().cpu().numpy()
         stated = prediction.covariance
         covariance = np.full((*points.shape, 2), np.nan) if stated is None else stated.double().cpu().numpy()
-        for case, *answer in zip(batch.case, points, covariance, strict=True):
-            self.answers[Path(case)] = answer[0], answer[1]
+        self.answers += zip(points, covariance, strict=True)
         self.advance(len(batch.case))
 
 
@@ -187,7 +186,7 @@ def _run(model: Model, stream: FilmStream, batch_size: int, advance: Callable[[i
         trainer = make_trainer(Path.cwd(), model.facts.precision, [gatherer])
         loader = DataLoader(stream, batch_size, collate_fn=collate)
         trainer.predict(model.method, dataloaders=loader, return_predictions=False)
-    return gatherer.answers
+    return dict(zip(stream.served, gatherer.answers, strict=True))
 
 
 def _answers(

@@ -12,37 +12,32 @@ import torch
 
 from benchmark.cell import Cell, Context
 from benchmark.cli.main import main
+from benchmark.contract.tiny_films import SCHEMA, build, make_samples
 from benchmark.trained.export import LandmarkGraph, export, latencies, metadata
 from benchmark.trained.model import Model, load_model
 from benchmark.training.model_file import ENTRY, ModelFacts
 from benchmark.training.run_cell import run_cell
-from datamodules.base import LandmarkSchema
 from datamodules.components.samples import collate
 from methods import discover
 
-from ...methods.conftest import build, make_samples, schema  # noqa: F401  # a fixture
 from ..conftest import PLUGINS
 
 
-def model_of(name: str, schema: LandmarkSchema) -> Model:  # noqa: F811  # the fixture's value
-    method = build(discover()[name], schema)
+def model_of(name: str) -> Model:
+    method = build(discover()[name], SCHEMA)
     method.prepare(make_samples(method))
     spec = method.input_spec
-    values = (name, name, 1, dict(method.hparams), schema, "d", "p", "s", 0, "f", "t", "l", False, "32-true")
+    values = (name, name, 1, dict(method.hparams), SCHEMA, "d", "p", "s", 0, "f", "t", "l", False, "32-true")
     return Model(name, method.eval(), ModelFacts(*values, spec.size, spec.fit))
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of torch's exporter, about its own insides
 @pytest.mark.parametrize("name", sorted(discover()))
-def test_every_method_answers_in_onnx_as_in_torch_or_says_why_it_cannot(
-    name: str,
-    schema: LandmarkSchema,
-    tmp_path: Path,  # noqa: F811
-) -> None:
-    if discover()[name].unsupported(schema):
+def test_every_method_answers_in_onnx_as_in_torch_or_says_why_it_cannot(name: str, tmp_path: Path) -> None:
+    if discover()[name].unsupported(SCHEMA):
         pytest.skip("the schema is not for it")
-    model, path = model_of(name, schema), tmp_path / "model.onnx"
+    model, path = model_of(name), tmp_path / "model.onnx"
     if reason := model.method.not_exported:
         with pytest.raises(ValueError, match="cannot be exported") as raised:
             export(model, path, "onnx")
