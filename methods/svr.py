@@ -122,4 +122,4 @@ class SupportVectorRegression(FittedMethod):
             distance = torch.cdist(features, self.support, compute_mode="donot_use_mm_for_euclid_dist")
             outputs = torch.exp(-self.gamma * distance**2) @ self.dual + self.intercept
             points = self.mean + outputs @ self.basis
-        return Prediction(points.view(len(points), -1, 2))
+        return Prediction(points.view(points.shape[0], -1, 2))
