@@ -16,6 +16,7 @@ from benchmark.engines.local import LocalEngine, local_slots
 from benchmark.initial_weights import with_initial_weights
 from benchmark.lookup import discover_methods
 from benchmark.matrix import Matrix
+from benchmark.speeds import Speeds
 from benchmark.store import CARDS, LOG, RunRecord, RunStore, utc_now
 from benchmark.training.lease import Lease, held
 from benchmark.training.progress import ELSEWHERE, LiveTable, Progress
@@ -67,7 +68,7 @@ def run_matrix(
     finished, workers = len(jobs) - len(waiting), engine.workers
     console.print(f"{len(jobs)} cells, {finished} finished before; up to {workers} at a time, {engine.resources}")
     records = []
-    with LiveTable([job.cell for job in waiting], workers, console) as table:
+    with LiveTable([job.cell for job in waiting], workers, console, Speeds(store.runs())) as table:
         for record in _run_all(waiting, replace(context, started=utc_now()), engine, table):
             records.append(record)
             table.finish(record)

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -303,7 +304,10 @@ def pooled_median(values: Float[Tensor, "*resample case term"]) -> Float[Tensor,
         >>> pooled_median(torch.tensor([[1.0, float("nan")], [2.0, 6.0], [9.0, float("nan")]]))
         tensor(4.)
     """
-    ordered = values.flatten(-2).sort(-1).values  # NaN sorts last, so the numbers come first
+    flat = values.flatten(-2)
+    ordered = torch.from_numpy(np.sort(flat.numpy(force=True))).to(
+        flat.device
+    )  # many times as fast as torch's; NaN last
     count = ordered.isnan().logical_not().sum(-1, keepdim=True)
     middle = torch.cat([(count - 1).clamp(min=0) // 2, (count // 2).clamp(max=ordered.shape[-1] - 1)], dim=-1)
     return ordered.gather(-1, middle).mean(-1)

@@ -28,6 +28,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -322,12 +323,17 @@ def _write_case_scores(
     """Write each column's value on every single case, and its patient where known, beside the predictions."""
     parts = []
     for test_set, (names, cases) in test_sets.items():
-        patients = patients_of(data, [run.folder / films.predictions], names) or None
-        for metric in _scorable(found, cases).values():
-            reduced = metric.reduce(metric.terms(cases)[:, None])
-            for column, values in reduced.items():
-                part = {"test_set": test_set, "case": names, "column": column, "value": values.double().numpy()}
-                parts.append(pd.DataFrame(part | {"patient": patients}))
+        patients = patients_of(data, [run.folder / films.predictions], names) or [None] * len(names)
+        reduced = [metric.reduce(metric.terms(cases)[:, None]) for metric in _scorable(found, cases).values()]
+        values = {column: value.double().numpy() for columns in reduced for column, value in columns.items()}
+        part = {
+            "test_set": test_set,
+            "case": np.tile(np.array(names, dtype=object), len(values)),
+            "column": np.repeat(np.array(list(values), dtype=object), len(names)),
+            "value": np.concatenate(list(values.values())),
+            "patient": np.tile(np.array(patients, dtype=object), len(values)),
+        }
+        parts.append(pd.DataFrame(part))
     frame = pd.concat(parts, ignore_index=True)
     frame = frame.astype({"patient": "str"})
     write_atomically(run.folder / films.scores, lambda path: frame.to_parquet(path, index=False))

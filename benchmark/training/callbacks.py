@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from benchmark.cell import Cell
 from benchmark.predictions import PREDICTIONS, case_rows, write_predictions
 from benchmark.store import write_atomically
+from benchmark.training import measure
 from benchmark.training.progress import Progress, Report
 from datamodules.base import LandmarkDataModule
 from methods.base import MONITOR, Batch, Prediction
@@ -63,7 +64,7 @@ class History(Callback):
         if now - self._told > 1:
             self._told = now
             share = (batch_idx + 1) / max(1, trainer.num_training_batches)
-            self.report(Progress("training", len(self.rows) + share, self.epochs))
+            self.report(Progress("training", len(self.rows) + share, self.epochs, memory=measure.gpu_memory_mb()))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the epoch's row; an epoch that a resume ends a second time replaces its own."""

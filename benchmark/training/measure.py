@@ -69,10 +69,15 @@ def reset_peak_memory() -> None:
 def peak_memory_mb() -> float:
     """Return the most memory held since the reset: on the GPU where there is one, otherwise by this process."""
     if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
+        return gpu_memory_mb()
     if PROCESS_STATUS.is_file() and (found := re.search(r"VmHWM:\s+(\d+) kB", PROCESS_STATUS.read_text())):
         return int(found[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def gpu_memory_mb() -> float:
+    """Return the most memory held on the GPU since the reset; NaN without one."""
+    return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else float("nan")
 
 
 @cache

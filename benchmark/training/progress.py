@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,10 +16,13 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.cell import Cell
+from benchmark.speeds import CellKind, Speeds, TimeLeft, duration, time_left
 from benchmark.store import RunRecord
 
 HEARTBEAT_SECONDS = 30.0
 FRAME_LINES = 6
+TELLING_SHARE = 0.05
+"""Of a cell's epochs: before so many are done, its own speed says little."""
 STYLES = {"waiting": "dim", "done": "green", "failed": "bold red", "unsupported": "yellow"}
 NAN = float("nan")
 STARTING = "starting"
@@ -37,6 +39,7 @@ class Progress(NamedTuple):
         epochs: Epochs planned, over all stages; 0 while unknown.
         loss: The last epoch's training loss; NaN where the message says nothing of it.
         error: The last epoch's validation radial error in original pixels; NaN likewise.
+        memory: The most memory that the cell has held on its accelerator, in MB; NaN without one.
     """
 
     step: str
@@ -44,6 +47,7 @@ class Progress(NamedTuple):
     epochs: int = 0
     loss: float = NAN
     error: float = NAN
+    memory: float = NAN
 
 
 Report = Callable[[Progress], None]
@@ -58,8 +62,10 @@ class CellState:
         state: `waiting`, what it is doing, or how it ended.
         epoch: Epochs done.
         epochs: Epochs planned.
+        first_epoch: Epochs that earlier attempts had done.
         loss: The last known training loss.
         error: The lowest validation error so far.
+        memory: The most memory on its accelerator so far, in MB.
         start: When it started, on the monotonic clock.
         seconds: How long it took, once ended.
     """
@@ -68,8 +74,10 @@ class CellState:
     state: str = "waiting"
     epoch: float = 0
     epochs: int = 0
+    first_epoch: float | None = None
     loss: float = NAN
     error: float = NAN
+    memory: float = NAN
     start: float | None = None
     seconds: float | None = None
 
@@ -85,13 +93,20 @@ class CellState:
             return self.seconds
         return 0.0 if self.start is None else time.monotonic() - self.start
 
-    @property
-    def projected(self) -> float:
-        """Seconds it takes in all, by what it has done; NaN while that is too little to tell."""
-        if not self.running:
-            return NAN if self.seconds is None else self.seconds
-        share = self.epoch / self.epochs if self.epochs else 0.0
-        return self.elapsed / share if share > 0.05 else NAN
+    def remaining(self, expected: float | None) -> float | None:
+        """Return the seconds that it still takes.
+
+        Args:
+            expected: What a cell of its kind takes; None where that is not known.
+
+        Returns:
+            By its own epochs once these tell, else by what is expected; None where neither is known.
+        """
+        todo = self.epochs - (self.first_epoch or 0)
+        share = (self.epoch - (self.first_epoch or 0)) / todo if todo > 0 else 0.0
+        if self.running and share > TELLING_SHARE:
+            return max(0.0, self.elapsed * (1 - share) / share)
+        return None if expected is None else max(0.0, expected - self.elapsed)
 
     def advance(self, progress: Progress) -> None:
         """Take in a message."""
@@ -100,9 +115,17 @@ class CellState:
         self.state = progress.step
         self.epochs = progress.epochs or self.epochs
         self.epoch = progress.epoch or self.epoch
+        if self.first_epoch is None and progress.step == "training":
+            self.first_epoch = progress.epoch
+        self.memory = self.memory if math.isnan(progress.memory) else progress.memory
         self.loss = self.loss if math.isnan(progress.loss) else progress.loss
         if not math.isnan(progress.error) and not progress.error > self.error:
             self.error = progress.error
+
+    @property
+    def end(self) -> float:
+        """When it ended, on the monotonic clock; 0 where it never started."""
+        return 0.0 if self.start is None else self.start + self.elapsed
 
     def finish(self, record: RunRecord) -> None:
         """Take in the end."""
@@ -116,10 +139,13 @@ class LiveTable:
         cells: All that will run now.
         slots: How many run at a time.
         console: Where to show it.
+        speeds: What cells of each kind took before.
     """
 
-    def __init__(self, cells: Sequence[Cell], slots: int, console: Console) -> None:
+    def __init__(self, cells: Sequence[Cell], slots: int, console: Console, speeds: Speeds | None = None) -> None:
         self.rows = {cell: CellState(cell) for cell in cells}
+        self.kinds = {cell: CellKind.of(cell) for cell in cells}
+        self.speeds = speeds or Speeds()
         self.slots, self.console = slots, console
         self._start, self._printed = time.monotonic(), time.monotonic()
         self._live = Live(get_renderable=self.picture, console=console, refresh_per_second=2)
@@ -149,6 +175,8 @@ class LiveTable:
         """Take in the end of a cell."""
         row = self.rows[record.cell]
         row.finish(record)
+        if record.status == "done":
+            self.speeds.learn(self.kinds[record.cell], row.elapsed)
         if not self.console.is_terminal:
             note = f" ({record.reason})" if record.reason else ""
             error = "" if math.isnan(row.error) else f", validation error {row.error:.4g} px"
@@ -157,41 +185,35 @@ class LiveTable:
 
     def summary(self) -> str:
         """Return how far all is, in a line."""
-        ended = [row for row in self.rows.values() if row.seconds is not None]
-        failed = sum(row.state == "failed" for row in ended)
-        parts = [f"{len(ended)}/{len(self.rows)} cells"]
-        parts += [f"{failed} failed"] if failed else []
+        rows = self.rows.values()
+        ended = [row for row in rows if row.seconds is not None]
+        running, failed = sum(row.running for row in rows), sum(row.state == "failed" for row in ended)
+        waiting = len(self.rows) - len(ended) - running
+        counts = {"running": running, "failed": failed, "waiting": waiting}
+        parts = [f"{len(ended)}/{len(self.rows)} cells", *(f"{n} {name}" for name, n in counts.items() if n)]
         parts += [duration(time.monotonic() - self._start)]
-        remaining = self.remaining()
-        parts += [] if math.isnan(remaining) or len(ended) == len(self.rows) else [f"about {duration(remaining)} left"]
+        parts += [str(self.time_left())] if len(ended) < len(self.rows) else []
         return ", ".join(parts)
 
-    def remaining(self) -> float:
-        """Return the seconds that are left, by what cells of the same variant took; NaN before anything is known."""
-        known: dict[str, list[float]] = {}
+    def time_left(self) -> TimeLeft:
+        """Return the time that is left, by what cells of the same kind took and by the epochs of those that run."""
+        left: dict[bool, list[float | None]] = {True: [], False: []}
         for row in self.rows.values():
-            if not math.isnan(row.projected):
-                known.setdefault(row.cell.variant, []).append(row.projected)
-        if not known:
-            return NAN
-        costs = {variant: statistics.fmean(seconds) for variant, seconds in known.items()}
-        typical = statistics.fmean(costs.values())
-        left = 0.0
-        for row in self.rows.values():
-            whole = row.projected if not math.isnan(row.projected) else costs.get(row.cell.variant, typical)
-            left += max(0.0, whole - row.elapsed)
-        return left / max(1, self.slots)
+            if row.seconds is None:
+                left[row.running].append(row.remaining(self.speeds.expected(self.kinds[row.cell])))
+        return time_left(left[True], left[False], self.slots)
 
     def picture(self) -> RenderableType:
         """Return the table with the line below it."""
         table = Table(box=None, pad_edge=False, header_style="bold")
         for title in ("dataset", "protocol", "split", "method"):
             table.add_column(title, no_wrap=True, overflow="ellipsis")
-        for title in ("seed", "epoch", "loss", "val px", "time"):
+        on_gpu = any(not math.isnan(row.memory) for row in self.rows.values())
+        for title in ("seed", "epoch", "loss", "val px", *(("GPU MB",) if on_gpu else ()), "time"):
             table.add_column(title, justify="right", no_wrap=True)
         table.add_column("state", no_wrap=True)
         for row in self._visible():
-            table.add_row(*_texts(row), style=STYLES.get(row.state, "cyan"))
+            table.add_row(*_texts(row, on_gpu=on_gpu), style=STYLES.get(row.state, "cyan"))
         ended = sum(row.seconds is not None for row in self.rows.values())
         partly = sum(min(1.0, row.epoch / row.epochs) for row in self.rows.values() if row.running and row.epochs)
         line = Table.grid(padding=(0, 2))
@@ -199,38 +221,28 @@ class LiveTable:
         return Group(table, line)
 
     def _visible(self) -> list[CellState]:
-        """Return the rows around the first that has not ended, as many as the terminal has lines for."""
+        """Return as many rows as the terminal has lines for: those that run, the last that ended, the next to start."""
         rows, height = list(self.rows.values()), max(3, self.console.height - FRAME_LINES)
-        first = next((index for index, row in enumerate(rows) if row.seconds is None), len(rows))
-        top = max(0, min(first - height // 2, len(rows) - height))
-        return rows[top : top + height]
-
-
-def duration(seconds: float) -> str:
-    """Return seconds in the units a person would use.
-
-    Example:
-        >>> duration(8.2), duration(754), duration(4210)
-        ('8 s', '12 min 34 s', '1 h 10 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        running = [row for row in rows if row.running]
+        ended = sorted((row for row in rows if row.seconds is not None), key=lambda row: row.end)
+        waiting = [row for row in rows if row.start is None and row.seconds is None]
+        room = max(0, height - len(running))
+        past = ended[len(ended) - min(len(ended), max(room // 2, room - len(waiting))) :]
+        chosen = {id(row) for row in [*running[:height], *past, *waiting[: room - len(past)]]}
+        return [row for row in rows if id(row) in chosen]
 
 
 def _epochs(row: CellState) -> str:
     return f"{int(row.epoch)}/{row.epochs}" if row.epochs else ""
 
 
-def _texts(row: CellState) -> tuple[str, ...]:
+def _texts(row: CellState, *, on_gpu: bool) -> tuple[str, ...]:
     cell, number = row.cell, "{:.4g}".format
     return (
         *(cell.dataset, cell.protocol, cell.split, cell.variant, str(cell.seed), _epochs(row)),
         "" if math.isnan(row.loss) else number(row.loss),
         "" if math.isnan(row.error) else number(row.error),
+        *(("" if math.isnan(row.memory) else f"{row.memory:.0f}",) if on_gpu else ()),
         duration(row.elapsed) if row.running or row.seconds else "",
         row.state,
     )

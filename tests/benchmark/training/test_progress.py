@@ -1,13 +1,15 @@
 import io
 import time
+from collections.abc import Iterator
+from types import SimpleNamespace
 
-import pandas as pd
 import pytest
 from rich.console import Console
 
-from benchmark.cell import Cell
+from benchmark.cell import Budget, Cell
+from benchmark.speeds import Speeds, duration
 from benchmark.store import RunRecord
-from benchmark.training.progress import CellState, LiveTable, Progress, duration
+from benchmark.training.progress import CellState, LiveTable, Progress
 
 
 def board(*, terminal: bool, cells: int = 3) -> tuple[LiveTable, list[Cell]]:
@@ -40,19 +42,83 @@ def test_the_live_table_fits_the_terminal_and_follows_what_runs() -> None:
     assert "60/100 cells" in text
 
 
-def test_the_rest_is_foretold_from_cells_of_the_same_variant(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """A clock that a test sets."""
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
+    yield clock
+
+
+def test_the_rest_is_foretold_from_cells_of_the_same_kind(clock: SimpleNamespace) -> None:
     shown, cells = board(terminal=False)
-    now = 100.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
     shown.watch(cells[0], Progress("training"))
-    now = 110.0
-    assert pd.isna(shown.remaining())
+    clock.now = 110.0
+    assert str(shown.time_left()) == "time left unknown"
     shown.finish(RunRecord("done", cells[0], "", "", ""))
-    assert shown.remaining() == 20
+    assert shown.time_left() == (20, 0)
     shown.watch(cells[1], Progress("training", 0, 4))
-    now = 115.0
+    clock.now = 115.0
     shown.watch(cells[1], Progress("training", 1, 4))
-    assert shown.remaining() == pytest.approx(15 + 15)
+    assert shown.time_left() == (15 + 10, 0)
+
+
+def test_a_quick_cell_says_nothing_of_cells_of_other_kinds(clock: SimpleNamespace) -> None:
+    console = Console(width=120, height=20, force_terminal=False, file=io.StringIO())
+    names = ("mean_shape", "unet", "unet", "unet")
+    cells = [Cell("hand", "3-fold", "fold1", name, name, seed) for seed, name in enumerate(names)]
+    shown = LiveTable(cells, 1, console)
+    shown.watch(cells[0], Progress("training"))
+    clock.now = 101.0
+    shown.finish(RunRecord("done", cells[0], "", "", ""))
+    assert "time left unknown" in shown.summary()
+    shown.watch(cells[1], Progress("training", 0, 100))
+    clock.now = 131.0
+    shown.watch(cells[1], Progress("training", 25, 100))
+    assert "1 running, 2 waiting" in shown.summary()
+    assert "at least 1 min 30 s left (2 cells not timed yet)" in shown.summary()
+
+
+def test_finished_cells_of_the_store_foretell_the_first(clock: SimpleNamespace) -> None:
+    console = Console(width=120, height=20, force_terminal=False, file=io.StringIO())
+    cells = [Cell("hand", "3-fold", "fold1", "unet", "unet", seed) for seed in range(5)]
+    ended = [RunRecord("done", cell, "", "", "", seconds={"fit": 60.0, "predict": 2.0}) for cell in cells[:2]]
+    other = RunRecord("done", Cell("hand", "3-fold", "fold1", "unet", "unet", budget=Budget("smoke", 1)), "", "", "")
+    failed = RunRecord("failed", cells[0], "", "", "", seconds={"fit": 1.0})
+    shown = LiveTable(cells[2:], 2, console, Speeds([*ended, other, failed]))
+    assert shown.time_left() == (124, 0)
+
+
+def test_a_resumed_cell_is_foretold_by_the_epochs_of_this_attempt(clock: SimpleNamespace) -> None:
+    row = CellState(Cell("hand", "3-fold", "fold1", "unet", "unet"))
+    row.advance(Progress("reading data"))
+    row.advance(Progress("training", 80, 100))
+    clock.now = 110.0
+    row.advance(Progress("training", 90, 100))
+    assert row.remaining(None) == pytest.approx(10)
+
+
+def test_memory_is_shown_where_there_is_a_gpu() -> None:
+    shown, cells = board(terminal=True)
+    shown.watch(cells[0], Progress("training", 3, 10))
+    shown.console.print(shown.picture())
+    assert "GPU MB" not in shown.console.export_text()
+    shown.watch(cells[0], Progress("training", 4, 10, memory=1234.5))
+    shown.console.print(shown.picture())
+    assert {"GPU", "1234"} <= set(shown.console.export_text().split())
+
+
+def test_every_running_cell_is_shown_before_those_that_ended_or_wait() -> None:
+    shown, cells = board(terminal=True, cells=100)
+    for cell in (cells[0], cells[50], cells[99]):
+        shown.watch(cell, Progress("training"))
+    for cell in cells[1:40]:
+        shown.watch(cell, Progress("training"))
+        shown.finish(RunRecord("done", cell, "", "", ""))
+    shown.console.print(shown.picture())
+    states = [line.split()[-1] for line in shown.console.export_text().splitlines()[1:-1]]
+    assert states.count("training") == 3
+    assert {"done", "waiting"} <= set(states)
 
 
 def test_plain_lines_say_how_every_cell_ended() -> None:
