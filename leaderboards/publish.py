@@ -22,12 +22,11 @@ from benchmark.store import FACTS, STRESS, RunRecord, RunStore, write_atomically
 from leaderboards.boards.board import Board
 from leaderboards.boards.case_scores import CaseScore, CaseScores
 from leaderboards.boards.published import CASE_KEY, CASES
+from leaderboards.site.published_rows import POINTS
 from leaderboards.site.run_predictions import RunPredictions
 from leaderboards.site.summaries import SUMMARIES, RowSummary, summarise, summary_json
 from leaderboards.text.files import csv_text, write_files
 
-POINTS: Final = "predictions"
-"""Folder of the predicted points."""
 FRAME: Final = "frame"
 """The entry of a file's metadata that says which pixels its points are in."""
 OWN_FRAME: Final = "pixels of each film as it was read"

@@ -29,6 +29,7 @@ class BoardCard(NamedTuple):
         facts: A word and what it says: ties, floor, papers, readers, budget, weights, films.
         marks: What must be known beside the number.
         film: The leader's median film, where films may be shown.
+        cases: The page of all films; empty where there is none.
     """
 
     name: str
@@ -42,6 +43,7 @@ class BoardCard(NamedTuple):
     facts: tuple[tuple[str, str], ...]
     marks: tuple[Mark, ...]
     film: Overlay | None
+    cases: str = ""
 
 
 class BoardCards(NamedTuple):
@@ -56,6 +58,20 @@ class ChartGrid(NamedTuple):
     charts: tuple[Chart, ...]
     layout: Literal["charts", "triple", "quarter"] = "charts"
     legend: str = ""
+
+
+class CaseBrowser(NamedTuple):
+    """The films of a board, one at a time.
+
+    Attributes:
+        data: The script that holds the numbers, relative to the site.
+        score: What ranks the board, with unit and direction.
+        texts: How to read it.
+    """
+
+    data: str
+    score: str
+    texts: tuple[str, ...]
 
 
 class FilmGrid(NamedTuple):

@@ -13,13 +13,15 @@ from leaderboards.pages.model import Chart, Page, Paragraph, Section
 from leaderboards.robustness.scores import StressBoard
 from leaderboards.site import films
 from leaderboards.site.blocks import ChartGrid, FilmGrid
+from leaderboards.site.cases import CasePage, case_page
 from leaderboards.site.charts import curves, figures
 from leaderboards.site.charts.figures import Answers, Series, Structures, Styles
 from leaderboards.site.charts.robustness import robustness_section
 from leaderboards.site.charts.uncertainty import uncertainty_charts
 from leaderboards.site.charts.uncertainty_classes import grade
+from leaderboards.site.published_rows import PublishedRows
 from leaderboards.site.run_predictions import RunPredictions
-from leaderboards.site.summaries import RowSummary, summarise
+from leaderboards.site.summaries import summarise
 from leaderboards.site.verdicts import banners
 
 FILM_CURVE: Final = "nme"
@@ -28,6 +30,8 @@ SHOWN_GALLERIES: Final = 3
 """How many rows' films the page of a dataset shows; others stand on the methods' pages."""
 GALLERIES: Final = 12
 """How many rows of a board have films at all: they are the larger part of a site."""
+_BROWSE: Final = "Film by film"
+_BROWSE_TEXT: Final = "Every test film with the methods' answers side by side, their scores, and where they disagree."
 _PRIVATE: Final = "Films of a private set are never shown."
 _NO_FILMS: Final = "Films are drawn where the site is built with the folder of the dataset."
 _MORE_FILMS: Final = f"Films of up to {GALLERIES} rows of a board stand on their methods' pages."
@@ -54,11 +58,13 @@ class SitePage(NamedTuple):
         page: What it shows.
         galleries: Films of every drawn row, by the address of its board and its label.
         images: Thumbnails: path in the site to file.
+        cases: The pages of its boards' films, by the address of their board.
     """
 
     page: Page
     galleries: Mapping[tuple[str, str], films.Gallery]
     images: Mapping[str, Path]
+    cases: Mapping[str, CasePage]
 
 
 class Sources(NamedTuple):
@@ -67,14 +73,14 @@ class Sources(NamedTuple):
     Attributes:
         structures: What the dataset's schema says.
         styles: Colour and dash of every row.
-        summaries: Of rows whose runs are not at hand, by test set and `Row.key`; None reads the runs.
+        published: Of rows whose runs are not at hand; None reads the runs.
         draw: Gives thumbnails of films; None leaves the films out.
         stressed: What `osteomark stress` left.
     """
 
     structures: Structures
     styles: Styles
-    summaries: Mapping[str, Mapping[str, RowSummary]] | None
+    published: PublishedRows | None
     draw: films.Draw | None
     stressed: Sequence[StressBoard]
 
@@ -90,26 +96,33 @@ def complete_page(content: BoardPage, sources: Sources) -> SitePage:
     sections = list(page.sections)
     galleries: dict[tuple[str, str], films.Gallery] = {}
     images: dict[str, Path] = {}
+    cases: dict[str, CasePage] = {}
     files = dict(page.files)
+    warning = banners(content.boards)
     for place, board in enumerate(content.boards):
         section = sections[place]
         unit = board.facts.get("unit", "px")
         series = _series(board, predictions, unit, sources)
         drawn = _films(board, series, unit, sources.draw)
+        browsed = case_page(
+            board, place + 1, series, sources.structures, sources.draw, sources.published, banners([board])
+        )
         stressed = next((each for each in sources.stressed if each.rows and _same_films(board, each)), None)
         added = (
             *_chart_section(section.id, board, series, unit, sources.structures),
             *([robustness_section(stressed, section.id, sources.styles)] if stressed else []),
             _film_section(section.id, drawn),
+            *([Section(_BROWSE, (Paragraph((_BROWSE_TEXT,)),), page=browsed.page.name)] if browsed else []),
         )
         first, *further = section.sections
         folded = (part._replace(folded=True) for part in further)
         sections[place] = section._replace(sections=(first, *added, *folded))
         galleries |= {(f"{page.name}#{section.id}", label): gallery for label, gallery in drawn.galleries.items()}
-        images |= drawn.images
+        images |= {**drawn.images, **(browsed.images if browsed else {})}
+        cases |= {f"{page.name}#{section.id}": browsed} if browsed else {}
         files |= {f"Robustness ({end})": f"{stressed.page}.{end}" for end in ("md", "csv")} if stressed else {}
-    warning = [Section("", banners(content.boards))] if banners(content.boards) else []
-    return SitePage(page._replace(sections=(*warning, *sections), files=files), galleries, images)
+    sections = [Section("", warning), *sections] if warning else sections
+    return SitePage(page._replace(sections=tuple(sections), files=files), galleries, images, cases)
 
 
 def _same_films(board: Board, stressed: StressBoard) -> bool:
@@ -128,8 +141,8 @@ def _series(board: Board, predictions: RunPredictions, unit: str, sources: Sourc
 
 def _series_of(board: Board, row: Row, predictions: RunPredictions, unit: str, sources: Sources) -> list[Series]:
     style = sources.styles(row.label, row.variant)
-    if sources.summaries is not None:
-        published = sources.summaries.get(board.test_set, {}).get(row.key)
+    if sources.published is not None:
+        published = sources.published.summary(board, row)
         return [Series(row, *style, published)] if published else []
     predicted = predictions.row(row, board.test_set)
     summary = predicted and summarise(predicted, unit, predictions.history(row))

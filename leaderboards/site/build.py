@@ -26,7 +26,7 @@ from leaderboards.site.charts.pareto import cost_charts
 from leaderboards.site.films import Draw, Gallery
 from leaderboards.site.html import EXPORTS, TEMPLATES, environment
 from leaderboards.site.methods import method_pages
-from leaderboards.site.summaries import RowSummary, read_summaries
+from leaderboards.site.published_rows import PublishedRows
 from leaderboards.site.verdicts import banners, board_cards
 
 PLOTLY: Final = "plotly.min.js"
@@ -74,8 +74,8 @@ def build_published_site(published: Path | str, out: Path | str) -> list[Path]:
         FileNotFoundError: It holds no published leaderboards.
     """
     content = assemble(read_published(published))
-    summaries = {page.page.name: read_summaries(Path(published), page.page.name) for page in content.pages}
-    return _write_site(Path(published), Path(out), content, None, summaries)
+    rows = {page.page.name: PublishedRows(Path(published), page.page.name) for page in content.pages}
+    return _write_site(Path(published), Path(out), content, None, rows)
 
 
 def _write_site(
@@ -83,7 +83,7 @@ def _write_site(
     folder: Path,
     content: Leaderboards,
     draw: Draw | None,
-    summaries: Mapping[str, Mapping[str, Mapping[str, RowSummary]]],
+    published: Mapping[str, PublishedRows],
 ) -> list[Path]:
     """Write the pages of all boards; `root` holds the facts and what `osteomark stress` left."""
     facts = json.loads((root / FACTS).read_text(encoding="utf-8"))
@@ -93,24 +93,29 @@ def _write_site(
     styles = Styles(content.boards)
     pages = [
         complete_page(
-            page, Sources(_structures(facts, page.boards[0]), styles, summaries.get(page.page.name), draw, stressed)
+            page, Sources(_structures(facts, page.boards[0]), styles, published.get(page.page.name), draw, stressed)
         )
         for page in content.pages
     ]
     galleries = {key: gallery for page in pages for key, gallery in page.galleries.items()}
     methods = method_pages(content.boards, galleries, facts["methods"])
-    index = _first_page(content, galleries, styles)
-    files = {**_render([index, *(page.page for page in pages)], methods), **_assets()}
+    cases = {address: case for page in pages for address, case in page.cases.items()}
+    index = _first_page(content, galleries, styles, {address: case.page.name for address, case in cases.items()})
+    below = [(page.page, case.page) for page in pages for case in page.cases.values()]
+    files = {**_render([index, *(page.page for page in pages)], methods, below), **_assets()}
+    files |= {name: text.encode() for case in cases.values() for name, text in case.files.items()}
     files |= {name: path.read_bytes() for page in pages for name, path in sorted(page.images.items())}
     paths = [*(_write(folder / name, data) for name, data in files.items()), *exports]
     _tidy(folder, paths)
     return paths
 
 
-def _first_page(content: Leaderboards, galleries: Mapping[tuple[str, str], Gallery], styles: Styles) -> Page:
+def _first_page(
+    content: Leaderboards, galleries: Mapping[tuple[str, str], Gallery], styles: Styles, cases: Mapping[str, str]
+) -> Page:
     """Put the verdicts before everything else, which is folded."""
     boards = content.boards
-    cards = Section("Verdicts", (*banners(boards), board_cards(boards, galleries)), id="verdicts")
+    cards = Section("Verdicts", (*banners(boards), board_cards(boards, galleries, cases)), id="verdicts")
     deeper = (*content.overview.sections, *_costs(boards, styles))
     return content.overview._replace(
         lead=(_LEAD,), sections=(cards, *(section._replace(folded=True) for section in deeper))
@@ -133,14 +138,15 @@ def _costs(boards: Sequence[Board], styles: Styles) -> list[Section]:
     return [_COSTS._replace(sections=tuple(sections))] if sections else []
 
 
-def _render(pages: Sequence[Page], methods: Sequence[Page]) -> dict[str, bytes]:
-    """Write the overview and the boards' pages, then the list of methods and the methods' pages."""
+def _render(pages: Sequence[Page], methods: Sequence[Page], below: Sequence[tuple[Page, Page]]) -> dict[str, bytes]:
+    """Write the overview and the boards' pages, the list of methods and the methods' pages, and pages below boards'."""
     template = environment().get_template("page.html.j2")
     shared = {"pages": [*pages, methods[0]]}
     above = {page.name: pages[0] for page in pages[1:]} | {page.name: methods[0] for page in methods[1:]}
+    above |= {page.name: board for board, page in below}
     return {
         f"{page.name}.html": template.render(**shared, page=page, above=above.get(page.name)).encode()
-        for page in (*pages, *methods)
+        for page in (*pages, *methods, *(page for _, page in below))
     }
 
 
@@ -157,7 +163,7 @@ def _assets() -> dict[str, bytes]:
     package = importlib.util.find_spec("plotly")
     home = Path((package and package.origin) or "").parent
     return {
-        **{name: (TEMPLATES / name).read_bytes() for name in ("site.css", "site.js")},
+        **{name: (TEMPLATES / name).read_bytes() for name in ("site.css", "site.js", "cases.js")},
         PLOTLY: (home / "package_data" / PLOTLY).read_bytes(),
     }
 

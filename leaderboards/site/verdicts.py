@@ -38,15 +38,19 @@ def banners(boards: Sequence[Board]) -> tuple[Banner, ...]:
     return (PHANTOMS,) if all(drawn) else (SOME_PHANTOMS,)
 
 
-def board_cards(boards: Sequence[Board], galleries: Mapping[tuple[str, str], Gallery]) -> BoardCards:
+def board_cards(
+    boards: Sequence[Board], galleries: Mapping[tuple[str, str], Gallery], cases: Mapping[str, str]
+) -> BoardCards:
     """Say of each board who leads it.
 
     Args:
         boards: All boards.
         galleries: Films of rows, by the address of their board and their label.
+        cases: Address of a board to the page of its films.
     """
     places = zip(boards, board_addresses(boards), strict=True)
-    return BoardCards(tuple(_verdict(board, address, galleries) for board, address in places))
+    cards = (_verdict(board, address, galleries) for board, address in places)
+    return BoardCards(tuple(card._replace(cases=cases.get(card.page, "")) for card in cards))
 
 
 def _verdict(board: Board, address: str, galleries: Mapping[tuple[str, str], Gallery]) -> BoardCard:

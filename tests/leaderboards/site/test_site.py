@@ -1,12 +1,16 @@
 """The site's files: what they link to, what they say without a script, and what they keep to themselves."""
 
+import base64
+import html
 import json
 import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -24,6 +28,7 @@ from leaderboards.site.charts.pareto import pareto
 from leaderboards.site.films import Answered, extremes
 from leaderboards.site.run_predictions import RunPredictions, region_probability
 from leaderboards.site.summaries import summarise
+from leaderboards.site.verdicts import PHANTOMS, SOME_PHANTOMS, banners
 from tests.leaderboards.conftest import REPORTED, Drawn, certain, noisy
 
 VOID = {"meta", "link", "img", "input", "br", "path", "line"}
@@ -65,6 +70,7 @@ def files(site: Path) -> dict[str, bytes]:
 def test_there_is_a_page_per_protocol_and_per_method(site: Path) -> None:
     assert {name for name, _ in pages(site)} == {
         *("index.html", "methods.html", "skull-official.html", "skull-3-fold.html", "clinic-official.html"),
+        *("skull-official-cases-1.html", "skull-3-fold-cases-1.html"),
         *(f"method-{name}.html" for name in ("posenet", "mnv2", "res50", "mean_shape", "farnet")),
     }
 
@@ -277,6 +283,79 @@ def test_the_charts_are_plain_json(site: Path) -> None:
     for path in site.glob("*.html"):
         for text in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', path.read_text(), re.DOTALL):
             assert {"data", "layout"} <= json.loads(text).keys()
+
+
+def case_data(site: Path, name: str) -> dict[str, Any]:
+    """What the browser of cases shows."""
+    text = (site / "cases" / name).read_text()
+    return dict(json.loads(text.removeprefix("window.caseData = ").removesuffix(";\n")))
+
+
+def unpacked(text: str, step: float) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), "<i2").reshape(-1, 2) * step
+
+
+def test_the_browser_of_cases_has_every_films_points_truth_and_score(site: Path, site_store: Path) -> None:
+    data = case_data(site, "skull-official-cases-1.js")
+    board = next(b for b in read_boards(site_store, []) if b.dataset == "skull" and b.protocol == "official")
+    assert [row["label"] for row in data["rows"]] == [row.label for row in board.ranked]
+    predicted = RunPredictions().row(board.ranked[0], "test")
+    assert predicted is not None
+    assert [case["id"] for case in data["cases"]] == list(predicted.cases)
+    errors = predicted.errors("mm")
+    for place, case in enumerate(data["cases"]):
+        np.testing.assert_allclose(unpacked(case["points"][0], data["step"]), predicted.points[place], atol=0.01)
+        np.testing.assert_allclose(unpacked(case["truth"], data["step"]), predicted.truth[place], atol=0.01)
+        assert case["scores"][0] == pytest.approx(errors[place].mean(), rel=1e-3)
+        assert (site / case["image"]).is_file()
+
+
+def test_nothing_of_a_private_sets_films_is_in_the_browser_of_cases(site: Path) -> None:
+    assert not list(site.glob("clinic*cases*"))
+    assert not [path for path in (site / "cases").iterdir() if "clinic" in path.read_text()]
+
+
+def test_drawn_films_are_called_so_and_real_ones_are_not(site: Path, site_store: Path) -> None:
+    boards = read_boards(site_store, [])
+    assert banners(boards) == ()
+    assert banners([replace(boards[0], phantom=True)]) == (PHANTOMS,)
+    assert banners([replace(boards[0], phantom=True), boards[1]]) == (SOME_PHANTOMS,)
+    assert "banner" not in (site / "index.html").read_text()
+
+
+def test_a_card_says_who_leads_with_ties_floor_and_papers(site: Path) -> None:
+    text = (site / "index.html").read_text()
+    card = re.search(r'<article class="verdict" aria-label="skull · official · test">(.*?)</article>', text, re.DOTALL)
+    assert card is not None
+    words = html.unescape(re.sub(r"<[^>]+>", " ", card[1]))
+    for said in ("posenet leads", "no other row", "the leader is significantly better (corrected p", "Rival <b>"):
+        assert said in " ".join(words.split())
+
+
+def test_the_published_site_needs_no_store_no_film_and_little_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["site", "--published", "--out", "here"]) == 0
+    built = files(tmp_path / "here")
+    assert sum(map(len, built.values())) < 10_000_000
+    assert not [name for name in built if name.endswith(".jpg")]
+    assert all(case["truth"] is None for case in case_data(tmp_path / "here", "isbi2015-official-cases-1.js")["cases"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--data-root", "nowhere"], "nowhere is no folder"),
+        (["--published", "--data-root", "."], "leave out --data-root"),
+    ],
+)
+def test_a_data_root_that_cannot_be_used_is_an_error(
+    arguments: list[str], said: str, site_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["site", "--store", str(site_store), "--out", str(tmp_path / "out"), *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

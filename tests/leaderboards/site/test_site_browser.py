@@ -16,6 +16,7 @@ PAGES = (
     "clinic-official.html",
     "methods.html",
     "method-posenet.html",
+    "skull-official-cases-1.html",
 )
 PATIENCE = 120_000
 """Milliseconds: a loaded machine is slow, not wrong."""
@@ -52,7 +53,8 @@ def tab(browser: Browser) -> Iterator[Tab]:
 
 def visit(tab: Tab, site: Path, name: str) -> None:
     """Open a page and wait for its charts."""
-    tab.goto((site / name).as_uri(), timeout=PATIENCE)
+    name, mark, place = name.partition("#")
+    tab.goto(f"{(site / name).as_uri()}{mark}{place}", timeout=PATIENCE)
     tab.wait_for_function("!document.querySelector('.canvas') || document.documentElement.dataset.charts === 'drawn'")
 
 
@@ -114,7 +116,7 @@ def test_typing_filters_rows_and_says_how_many_are_left(tab: Tab, site: Path) ->
 
 def test_links_lead_from_the_overview_to_a_board_and_on_to_a_method(tab: Tab, site: Path) -> None:
     visit(tab, site, "index.html")
-    tab.locator(".verdict").get_by_role("link", name="skull · official · test").click()
+    tab.locator(".verdict").get_by_role("link", name="skull · official · test", exact=True).click()
     tab.wait_for_url("**/skull-official.html#s1")
     tab.locator("#s1-ranking").get_by_role("link", name="posenet").click()
     tab.wait_for_url("**/method-posenet.html")
@@ -137,6 +139,53 @@ def test_charts_that_share_a_legend_are_switched_together(tab: Tab, site: Path) 
     assert tab.locator("#s1-stress-legend button").count() == 2
     tab.locator("#s1-stress-legend").get_by_role("button", name="posenet").click()
     tab.wait_for_function("document.querySelectorAll('#s1-stress-0 .scatterlayer .trace').length === 1")
+
+
+def test_dark_mode_turns_pages_and_lines_and_back(tab: Tab, site: Path) -> None:
+    visit(tab, site, "skull-official.html")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    line = "document.querySelector('#s1-ced .scatterlayer .trace path.js-line').style.stroke"
+    light = tab.evaluate(f"[{paper}, {line}]")
+    tab.emulate_media(color_scheme="dark")
+    tab.wait_for_function(f"{line} !== {light[1]!r}")
+    dark = tab.evaluate(f"[{paper}, {line}]")
+    assert light[0] == "rgb(255, 255, 255)"
+    assert dark[0] != light[0]
+    tab.emulate_media(color_scheme="light")
+    tab.wait_for_function(f"{line} === {light[1]!r}")
+
+
+def test_regions_are_off_until_they_are_switched_on(tab: Tab, site: Path) -> None:
+    visit(tab, site, "skull-official.html")
+    region = tab.locator(".filmset .region").first
+    assert region.is_hidden()
+    tab.locator(".show-regions").first.check()
+    assert region.is_visible()
+
+
+def test_a_folded_part_opens_by_a_link_and_draws_its_charts(tab: Tab, site: Path) -> None:
+    visit(tab, site, "index.html")
+    assert tab.locator("#c0-parameters .canvas").is_hidden()
+    tab.goto((site / "index.html").as_uri() + "#costs-section", timeout=PATIENCE)
+    tab.wait_for_function("document.querySelectorAll('#costs-section .canvas .main-svg').length > 0")
+
+
+def test_cases_are_chosen_ordered_linked_and_shown_side_by_side(tab: Tab, site: Path) -> None:
+    visit(tab, site, "skull-official-cases-1.html")
+    assert tab.locator("#case-panels figure").count() == 3
+    assert tab.locator("#case-errors tbody tr").count() == 3
+    tab.get_by_role("button", name="Next film").click()
+    assert tab.locator("#case-status").inner_text().startswith("Film case001, 2 of 12")
+    assert tab.url.endswith("#case=case001")
+    tab.locator("#case-methods").get_by_role("button", name="mean_shape").click()
+    assert tab.locator("#case-panels figure").count() == 4
+    tab.get_by_label("Order").select_option("disagreement")
+    spread = [float(text) for text in tab.evaluate("window.caseData.cases.map(each => each.spread)")]
+    worst = f"case{max(range(len(spread)), key=spread.__getitem__):03d}"
+    assert f"Film {worst}, 1 of 12" in tab.locator("#case-status").inner_text()
+    visit(tab, site, "skull-official-cases-1.html#case=case007")
+    tab.reload()
+    assert "Film case007, 8 of 12" in tab.locator("#case-status").inner_text()
 
 
 @pytest.mark.parametrize("width", [380, 800, 1280])
