@@ -15,13 +15,13 @@ from rich.console import Console
 import tests.data.cervical_crops
 import tests.data.lumbar_crops
 from benchmark.cell import Budget, Cell, Context, Job
-from benchmark.engines.base import Watch
+from benchmark.engines.base import Outcome, Watch
 from benchmark.initial_weights import WEIGHTS, content_hash, weights_file, with_initial_weights
 from benchmark.lookup import changed_hparams, discover_methods, effective_hparams, find_variant
 from benchmark.matrix import DatasetEntry, Matrix, MethodEntry
 from benchmark.runner import run_matrix
 from benchmark.store import CHECKPOINTS, RunRecord
-from benchmark.training.run_cell import run_cell
+from benchmark.training.run_job import run_job
 from methods.bayeregx import BayeRegX
 from methods.components.initial_weights import read_weights
 
@@ -31,10 +31,10 @@ class Here:
 
     workers, resources = 1, "this process"
 
-    def run(self, jobs: Sequence[Job], context: Context, watch: Watch) -> Iterator[RunRecord]:
+    def run(self, jobs: Sequence[Job], context: Context, watch: Watch) -> Iterator[Outcome]:
         del watch
         for job in jobs:
-            yield run_cell(job.cell, context)
+            yield job, run_job(job, context)
 
 
 @pytest.fixture(scope="module")
