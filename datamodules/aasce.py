@@ -97,6 +97,14 @@ labels/test/    the same four
             leaks="patients",
         ),
         Protocol(
+            "consistent-5-fold",
+            "The 50 test films of consistent, answered by five networks, as in Ao and Wu's cross-validation: each validates "
+            "on a fifth of the other 431 films, sessions kept whole, and trains on the rest (328 to 361).",
+            splits=tuple(f"fold{i}" for i in range(1, 6)),
+            caveats=(SHARED_PATIENTS,),
+            leaks="patients",
+        ),
+        Protocol(
             "5-fold",
             "Five folds of the 481 training films, sessions kept whole: 330 to 353 train, 38 to 49 validate.",
             splits=tuple(f"fold{i}" for i in range(1, 6)),
@@ -134,10 +142,14 @@ labels/test/    the same four
             folds = grouped_folds(train, _patients(train), len(self.protocol.splits))
             parts = zip(self.protocol.splits, folds, strict=True)
             return tuple(_split(name, rest, fold) for name, (rest, fold) in parts)
-        if self.protocol.name == "consistent":
+        if self.protocol.name in ("consistent", "consistent-5-fold"):
             draw = ShuffleSplit(1, test_size=max(1, round(len(train) * 50 / 481)), random_state=0)
-            rest, drawn = next(draw.split(train))
-            return (_split("main", [train[i] for i in rest], [train[i] for i in drawn]),)
+            rest, test = ([train[i] for i in part] for part in next(draw.split(train)))
+            if self.protocol.name == "consistent":
+                return (_split("main", rest, test),)
+            folds = grouped_folds(sorted(rest), _patients(rest), len(self.protocol.splits))
+            parts = zip(self.protocol.splits, folds, strict=True)
+            return tuple(Split(name, trained, fold, {"test": tuple(test)}) for name, (trained, fold) in parts)
         if self.protocol.name == "leak-free":
             test = [name for name in test if not LEAKED.search(name)]
         return (_split("main", train, test),)

@@ -91,6 +91,17 @@ def patients_of(data: type[LandmarkDataModule], files: Sequence[Path], cases: Se
     return tuple(told[case] for case in cases) if all(case in told for case in cases) else ()
 
 
+def units_of(data: type[LandmarkDataModule], files: Sequence[Path], cases: Sequence[str]) -> tuple[str, ...]:
+    """Tell what is drawn with each case: its patient, or the case itself, of which several folds may have an answer.
+
+    Args:
+        data: The dataset.
+        files: As for `patients_of`.
+        cases: Names of cases; one may occur several times.
+    """
+    return patients_of(data, files, cases) or tuple(cases)
+
+
 def _members(patients: Sequence[str]) -> Int[np.ndarray, "patient place"]:
     """Return the positions of each patient's cases, in the order of their first, filled up with -1."""
     members: dict[str, list[int]] = {}

@@ -3,7 +3,8 @@
 One evaluator for all methods, in original pixels. A group is what one leaderboard row shows: the runs of one variant
 with one configuration (hyper-parameters and budget) under one protocol on the same films. Within a group
 
-* the cases of all folds are pooled, then a metric is reduced once: a fold is no unit of its own;
+* the cases of all folds are pooled, then a metric is reduced once: a fold is no unit of its own. Where folds test the
+  same cases, each fold's answer to a case counts, and a case is drawn with all of its answers;
 * several seeds are averaged: the value is the mean of the seeds' values, `sd_seeds` their sample standard deviation;
 * `low` and `high` are the 95 % percentile bootstrap interval: patients, where it is known whose films they are, else
   cases are drawn with replacement, the same draw for every seed, metric and column, and the seeds' values averaged
@@ -41,7 +42,7 @@ from benchmark.predictions import PREDICTIONS, SCORED, VALIDATION, VALIDATION_SE
 from benchmark.scoring import leak_free
 from benchmark.scoring.cases import CaseSet, pool, read_case_sets
 from benchmark.scoring.facts import write_facts
-from benchmark.scoring.resampling import interval, patients_of
+from benchmark.scoring.resampling import interval, patients_of, units_of
 from benchmark.store import CARDS, RunRecord, RunStore, write_atomically
 from datamodules import DatasetRegistry
 from datamodules.base import LandmarkDataModule
@@ -237,18 +238,18 @@ def _test_set_rows(
     if len({test_set.names for test_set in seeds}) > 1:
         raise ValueError(f"the seeds were tested on different cases of {common['test_set']}; run them again.")
     names, tests = seeds[0].names, group.films.on == "test"
-    kept = leak_free.leak_free_cases(data, group.runs[0].cell.protocol, names) if tests else None
-    patients = patients_of(data, [run.folder / group.films.predictions for run in group.runs], names)
-    if len(set(names)) < len(names):
-        patients = patients or names
+    kept = (leak_free.leak_free_cases(data, group.runs[0].cell.protocol, names) if tests else None) or ()
+    units = units_of(data, [run.folder / group.films.predictions for run in group.runs], names)
+    count, count_kept = len({*names}), len({names[place] for place in kept})
     rows = []
     for name, metric in _scorable(found, *(test_set.cases for test_set in seeds)).items():
         terms = torch.stack([metric.terms(test_set.cases) for test_set in seeds])
-        values = _values(metric, terms, patients)
-        clean = _leak_free(metric, terms, patients, kept, values)
+        values = _values(metric, terms, units)
+        clean = _leak_free(metric, terms, units, kept, values)
         for column, description in metric.columns().items():
-            described = {"metric": name, "column": column, "cases": terms.shape[1], **description._asdict()}
-            rows.append(common | described | values[column] | clean.get(column, {}))
+            described = {"metric": name, "column": column, "cases": count, **description._asdict()}
+            kept_scores = leak_free.described(clean[column], count_kept) if clean else {}
+            rows.append(common | described | values[column] | kept_scores)
     unit = next(iter(found.values())).anatomy.unit
     return sorted(rows, key=lambda row: row["unit"] in {"px", "mm"} - {unit})  # the protocol's unit goes first
 
@@ -258,25 +259,23 @@ def _scorable(found: Mapping[str, LandmarkMetric], *cases: Cases) -> dict[str, L
     return {name: metric for name, metric in found.items() if not any(map(metric.lacks, cases))}
 
 
-def _values(metric: LandmarkMetric, terms: Float[Tensor, "seed case term"], patients: Sequence[str]) -> dict[str, Row]:
+def _values(metric: LandmarkMetric, terms: Float[Tensor, "seed case term"], units: Sequence[str]) -> dict[str, Row]:
     """Each column's value over the given cases, with its interval."""
-    limits, reduced = interval(metric, terms, patients), metric.reduce(terms)
+    limits, reduced = interval(metric, terms, units), metric.reduce(terms)
     return {column: _value(reduced[column].double(), limits[column]) for column in limits}
 
 
 def _leak_free(
     metric: LandmarkMetric,
     terms: Float[Tensor, "seed case term"],
-    patients: Sequence[str],
-    kept: Sequence[int] | None,
+    units: Sequence[str],
+    kept: Sequence[int],
     values: dict[str, Row],
 ) -> dict[str, Row]:
     """Each column's value over the cases without a leak; nothing where they are not known or there is none."""
-    if not kept:
-        return {}
-    if len(kept) < terms.shape[1]:
-        values = _values(metric, terms[:, list(kept)], [patients[case] for case in kept] if patients else ())
-    return {column: leak_free.described(value, len(kept)) for column, value in values.items()}
+    if 0 < len(kept) < terms.shape[1]:
+        return _values(metric, terms[:, list(kept)], [units[case] for case in kept])
+    return values if kept else {}
 
 
 def _value(seeds: Float[Tensor, " seed"], limits: tuple[float, float]) -> Row:

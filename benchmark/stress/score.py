@@ -11,7 +11,7 @@ import torch
 
 from benchmark.predictions import PREDICTIONS, read_cases
 from benchmark.scoring.cases import CaseSet, pool, read_case_sets
-from benchmark.scoring.resampling import interval, patients_of
+from benchmark.scoring.resampling import interval, units_of
 from benchmark.scoring.score import FIRST, Group, anatomy_of, applicable, group_runs
 from benchmark.store import CARDS, STRESS, RunStore, write_atomically
 from benchmark.stress.predict import Part, Plan, stored_parts
@@ -114,8 +114,8 @@ def _board_rows(board: Sequence[Stressed], datasets: DatasetRegistry) -> list[Ro
                 pooled = [_pooled(folds, test_set, common[test_set]) for folds in tables]
                 head = _identity(stressed.group) | {"test_set": test_set, "corruption": part.name}
                 head |= {"severity": part.severity, "level": part.level, "cases": len(common[test_set])}
-                patients = _patients(stressed.group, data, pooled[0].names)
-                rows += [head | row for row in _scores(scoring, pooled, patients, anatomy.unit)]
+                units = _units(stressed.group, data, pooled[0].names)
+                rows += [head | row for row in _scores(scoring, pooled, units, anatomy.unit)]
     return rows
 
 
@@ -126,19 +126,19 @@ def _pooled(folds: Sequence[Mapping[str, CaseSet]], test_set: str, cases: set[st
     return CaseSet(tuple(names[index] for index in kept), Cases(*(tensor[kept] for tensor in stacked)))
 
 
-def _patients(group: Group, data: type[LandmarkDataModule], cases: Sequence[str]) -> tuple[str, ...]:
+def _units(group: Group, data: type[LandmarkDataModule], cases: Sequence[str]) -> tuple[str, ...]:
     files = [run.folder / PREDICTIONS for folds in group.comparable.values() for run in folds.values()]
-    return patients_of(data, files, cases)
+    return units_of(data, files, cases)
 
 
 def _scores(
-    scoring: Mapping[str, LandmarkMetric], seeds: Sequence[CaseSet], patients: Sequence[str], unit: str
+    scoring: Mapping[str, LandmarkMetric], seeds: Sequence[CaseSet], units: Sequence[str], unit: str
 ) -> list[Row]:
     """Score one part of one test set."""
     rows = []
     for metric in scoring.values():
         terms = torch.stack([metric.terms(seed.cases) for seed in seeds])
-        reduced, limits = metric.reduce(terms), interval(metric, terms, patients)
+        reduced, limits = metric.reduce(terms), interval(metric, terms, units)
         for column, description in metric.columns().items():
             low, high = limits[column]
             value = reduced[column].double().mean().item()

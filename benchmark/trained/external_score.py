@@ -21,7 +21,7 @@ from torch import Tensor
 from benchmark.predictions import PREDICTIONS
 from benchmark.scoring.bootstrap import ENDS
 from benchmark.scoring.cases import CaseSet, pool, read_case_sets
-from benchmark.scoring.resampling import patients_of, resampled_values
+from benchmark.scoring.resampling import resampled_values, units_of
 from benchmark.scoring.score import FIRST, Group, applicable, group_runs
 from benchmark.store import CARDS, EXTERNAL, RunRecord, RunStore, write_atomically
 from benchmark.trained.external import ABOUT, AWAY, FOLDER, LandmarkPair, Site
@@ -98,13 +98,13 @@ def _site_rows(group: Group, runs: Sequence[RunRecord], name: str, datasets: Dat
     head = _identity(group, site)
     rows: list[Row] = []
     for metric in scoring:
-        there = _draws(metric, away, patients_of(data, [runs[0].folder / FOLDER / name], away[0].names))
+        there = _draws(metric, away, units_of(data, [runs[0].folder / FOLDER / name], away[0].names))
         for test_set, cases in home.items():
             files = [run.folder / PREDICTIONS for run in runs]
-            here = _draws(metric, cases, patients_of(data, files, cases[0].names))
+            here = _draws(metric, cases, units_of(data, files, cases[0].names))
             for column, row in _described(metric):
                 values = _row(here[column]) | _growth(there[column], here[column], comparable=row["unit"] != "px")
-                rows.append(head | {"test_set": test_set, "cases": len(cases[0].names)} | row | values)
+                rows.append(head | {"test_set": test_set, "cases": len({*cases[0].names})} | row | values)
         for column, row in _described(metric):
             rows.append(head | {"test_set": AWAY, "cases": len(away[0].names)} | row | _row(there[column]))
     yield from sorted(rows, key=lambda row: row["unit"] in {"px", "mm"} - {unit})  # the shared unit goes first
@@ -130,10 +130,10 @@ def _some(cases: Cases, columns: list[int]) -> Cases:
     return Cases(*(v if name in of_films else v[:, columns] for name, v in cases._asdict().items()))
 
 
-def _draws(metric: LandmarkMetric, seeds: Sequence[CaseSet], patients: Sequence[str]) -> dict[str, Draws]:
+def _draws(metric: LandmarkMetric, seeds: Sequence[CaseSet], units: Sequence[str]) -> dict[str, Draws]:
     terms: Tensor = torch.stack([metric.terms(cases.cases) for cases in seeds])
     values = metric.reduce(terms)
-    resampled = resampled_values(metric, terms, patients)
+    resampled = resampled_values(metric, terms, units)
     return {
         column: Draws(values[column].double().mean().item(), None if resampled is None else resampled[place])
         for place, column in enumerate(metric.columns())

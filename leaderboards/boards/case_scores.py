@@ -82,7 +82,7 @@ class CaseScores:
         return compare_rows(board, by_row)
 
     def of_row(self, row: Row, test_set: str, column: str) -> dict[str, CaseScore]:
-        """Return the score of each film: the folds' films put together, the seeds averaged film by film.
+        """Return the score of each film: the folds' films put together, what several folds and seeds say averaged.
 
         Args:
             row: Of the board of that test set.
@@ -106,7 +106,7 @@ class CaseScores:
 
 
 def _pooled(folds: Sequence[Mapping[str, CaseScore]]) -> dict[str, CaseScore]:
-    """Put the films of all folds together; one that several folds have, as validation films may, is averaged."""
+    """Put the films of all folds together; one that several folds have, test or validate, is averaged."""
     found: dict[str, list[CaseScore]] = {}
     for fold in folds:
         for case, score in fold.items():

@@ -20,7 +20,8 @@ HOW_TO_READ: Final = (
     "`value [low, high]`: the score over all {cases} cases and its 95 % interval, by 1,000 bootstrap resamples "
     "(percentiles) of the patients where they are known, else of the films; each {place} says which. It says how much "
     "the score depends on which films were tested, not on the training.",
-    "Folds are pooled: the cases of all folds are put together and scored once.",
+    "Folds are pooled: the cases of all folds are put together and scored once; where folds test the same cases, each "
+    "fold's answer to a case counts.",
     "↓ lower is better, ↑ higher is better. *SD* is the spread of all landmarks' errors, no uncertainty of the mean.",
     "Ranks follow the first score; `=` marks equal scores. Where rows are tied, the order may be chance.",
     f"*{TIED}*: the rows from which paired tests on the same films find no difference (corrected p not below {ALPHA}; "

@@ -71,6 +71,12 @@ def test_aasce_consistent_and_folds_have_their_sizes(aasce: Path) -> None:
     numbers = {"official": (441, 40), "leak-free": (441, 40), "consistent": (382, 49)}
     found = {name: AASCE(aasce, name).split for name in numbers}
     assert {name: (len(split.train), len(split.val)) for name, split in found.items()} == numbers
+    shared = [AASCE(aasce, "consistent-5-fold", f"fold{i}").split for i in range(1, 6)]
+    assert {split.tests["test"] for split in shared} == {found["consistent"].tests["test"]}
+    validated = [name for split in shared for name in split.val]
+    assert sorted(validated) == sorted(found["consistent"].train + found["consistent"].val)
+    assert all(set(split.train) | set(split.val) == set(validated) for split in shared)
+    assert (min(len(s.train) for s in shared), max(len(s.train) for s in shared)) == (328, 361)
     tested = [AASCE(aasce, "5-fold", f"fold{i}").split.tests["test"] for i in range(1, 6)]
     assert len({name for names in tested for name in names}) == sum(map(len, tested)) == 481
 

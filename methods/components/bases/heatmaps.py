@@ -79,7 +79,7 @@ class FARNetTraining(HeatmapMethod):
     settings: ClassVar = {
         "hand": {"input_size": (512, 512), "augment": True},
         "aasce": {"input_size": (1024, 512), "augment": True},
-        "aasce/consistent": {},
+        "aasce/consistent-5-fold": {},
     }
     augment: bool
     optimizer: Optimizer

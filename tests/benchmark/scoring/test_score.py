@@ -196,6 +196,19 @@ def test_folds_are_pooled_by_cases_and_not_averaged(skull: type[Skull], tmp_path
     assert (row["cases"], row["folds_done"], row["folds_expected"]) == (15, 3, 3)
 
 
+def test_folds_that_test_the_same_cases_have_each_answer_counted_and_each_case_drawn_whole(
+    skull: type[Skull], tmp_path: Path
+) -> None:
+    folds = [errors(6, seed) for seed in (1, 2, 3)]
+    for number, off in enumerate(folds, 1):
+        write_run(tmp_path, predictions(off), protocol="3-fold", split=f"fold{number}")
+    row = value(scored(tmp_path), "mre_mm")
+    means = MM * np.mean(folds, axis=(0, 2))
+    assert row["value"] == pytest.approx(means.mean(), rel=1e-6)
+    assert row["cases"] == row["cases_leak_free"] == 6
+    assert (row["low"], row["high"]) == pytest.approx(loop_interval([means], np.mean), rel=1e-6)
+
+
 def test_a_seed_that_lacks_a_fold_is_left_out(skull: type[Skull], tmp_path: Path) -> None:
     for fold in ("fold1", "fold2"):
         write_run(tmp_path, predictions(errors(5), first=int(fold[-1]) * 10), protocol="3-fold", split=fold, seed=1)

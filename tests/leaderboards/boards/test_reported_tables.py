@@ -108,6 +108,12 @@ def test_variants_of_a_hyper_parameter_are_those_that_the_paper_varies() -> None
     assert printed == {"PoseNet (beta 1)": 1, "PoseNet (beta 3)": 3}
 
 
+def test_a_five_fold_paper_stands_beside_five_folds_and_svr_is_the_method_that_it_cites() -> None:
+    rows = {row.method: row for row in ROWS if (row.paper, row.table) == ("Ao and Wu 2023", "5")}
+    assert {row.protocol for row in rows.values()} == {"consistent-5-fold"}
+    assert rows["SVR"].variant == next(row.variant for row in ROWS if row.method == "S2VR")
+
+
 def test_every_reported_percentage_is_one() -> None:
     shares = [(row, c) for row in ROWS for c in row.values if c.startswith(("sdr_", "within_", "rd_out", "centre_out"))]
     wrong = [(row.method, c) for row, c in shares if not c.endswith("_sd") and not 0 <= row.values[c] <= 100]
@@ -128,7 +134,7 @@ def test_ablations_of_the_two_stage_method_are_its_variants() -> None:
 
 
 def test_rows_whose_test_films_are_not_ours_say_so() -> None:
-    unpublished = ("aasce/consistent", "cervical/published", "cervical_crops/patients", "lumbar/an2022")
+    unpublished = ("aasce/consistent", "aasce/consistent-5-fold", "cervical/published", "cervical_crops/patients", "lumbar/an2022")
     rows = [row for row in ROWS if "/".join(row[:2]) in unpublished and on_a_board(row)]
     assert rows
     assert {row.badges for row in rows} == {("other test films",), ("oracle crop", "other test films")}
