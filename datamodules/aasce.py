@@ -98,8 +98,8 @@ labels/test/    the same four
         ),
         Protocol(
             "consistent-5-fold",
-            "The 50 test films of consistent, answered by five networks, as in Ao and Wu's cross-validation: each validates "
-            "on a fifth of the other 431 films, sessions kept whole, and trains on the rest (328 to 361).",
+            "The 50 test films of consistent, answered by five networks, as in Ao and Wu's cross-validation: each "
+            "validates on a fifth of the other 431 films, sessions kept whole, and trains on the rest (328 to 361).",
             splits=tuple(f"fold{i}" for i in range(1, 6)),
             caveats=(SHARED_PATIENTS,),
             leaks="patients",

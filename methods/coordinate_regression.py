@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from methods.base import LandmarkSchema, Prediction
 from methods.components.bases.coordinates import CoordinateMethod
-from methods.components.bases.two_orders import PREPARATION, TwoOrders
+from methods.components.bases.two_orders import PREPARATION, PRETRAINED, TwoOrders
 from methods.components.losses import l2
 from methods.components.networks.backbones import Weights, backbone
 from methods.components.networks.keras_resnet import as_keras
@@ -28,6 +28,7 @@ class CoordinateRegression(TwoOrders, CoordinateMethod):
             "The linear layer predicts offsets from the mean training shape, mirrored in the second order; the paper "
             "is silent.",
             *PREPARATION,
+            PRETRAINED,
         ),
     )
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import nn
 
 from methods.base import LandmarkSchema, Pixels
-from methods.components.bases.two_orders import DECODER, PREPARATION, TwoOrderHeatmaps
+from methods.components.bases.two_orders import DECODER, PREPARATION, PRETRAINED, TwoOrderHeatmaps
 from methods.components.heatmap import Codec
 from methods.components.networks.backbones import Weights, backbone
 from methods.components.networks.keras_resnet import as_keras
@@ -19,7 +19,7 @@ from methods.posenet import PoseNet
 class DeconvHeatmap(TwoOrderHeatmaps):
     """A backbone at stride 32, three 3x3 deconvolutions and a 1x1 convolution to heatmaps at stride 4 (Sec. IV-D)."""
 
-    paper = replace(PoseNet.paper, differs=(DECODER, *PREPARATION))
+    paper = replace(PoseNet.paper, differs=(DECODER, *PREPARATION, PRETRAINED))
 
     def __init__(
         self,

@@ -38,6 +38,12 @@ PREPARATION: Final = (
 """What all methods of the paper's tables do otherwise here."""
 
 
+PRETRAINED: Final = (
+    "With weights=imagenet the backbone reads the grey, equalised and inverted film, 0 to 1, where its weights expect "
+    "red, green and blue under ImageNet's mean and deviation; the paper does not say what its rivals start from."
+)
+
+
 class TwoOrders(Method):
     """A method that reads films as three channels in two orders.
 

@@ -134,7 +134,13 @@ def test_ablations_of_the_two_stage_method_are_its_variants() -> None:
 
 
 def test_rows_whose_test_films_are_not_ours_say_so() -> None:
-    unpublished = ("aasce/consistent", "aasce/consistent-5-fold", "cervical/published", "cervical_crops/patients", "lumbar/an2022")
+    unpublished = (
+        "aasce/consistent",
+        "aasce/consistent-5-fold",
+        "cervical/published",
+        "cervical_crops/patients",
+        "lumbar/an2022",
+    )
     rows = [row for row in ROWS if "/".join(row[:2]) in unpublished and on_a_board(row)]
     assert rows
     assert {row.badges for row in rows} == {("other test films",), ("oracle crop", "other test films")}
