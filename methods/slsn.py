@@ -3,63 +3,88 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
+import albumentations as A  # the library's own convention
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from typing_extensions import override
 
 from methods.base import Augmentation, Batch, LandmarkSchema, Method, Paper, Pixels, Prediction, Sample
-from methods.components.augmentation import mirror, rotation_and_contrast
-from methods.components.heatmap import Codec, covariance, decode, gaussian, highest_peaks, windows
+from methods.components.augmentation import mirror
+from methods.components.heatmap import Codec, covariance, decode, find_blobs, gaussian, windows
 from methods.components.images.intensity import grey
 from methods.components.losses import l2
 from methods.components.optim import Schedule
-from methods.components.structures.group_classes import (
-    group_classes,
-    mean_axes,
-    mean_structure,
-    order_along,
-)
-from methods.components.structures.limbs import limb_scores, limb_tree, line_field, pair
+from methods.components.structures.group_classes import GroupClass, mean_axes
+from methods.components.structures.limbs import greedy_pairs, limb_scores, line_field
+from methods.components.structures.vertebrae import spine_structures
 
+Widths = tuple[int, int, int, int, int]
 Repeats = tuple[int, int, int, int]
-REACH = 3
+Points = Float[np.ndarray, "point 2"]
+
+CORNERS, EDGES, NECK = slice(0, 4), slice(4, 6), 6
+"""Shared maps: upper left, upper right, lower left and lower right corners, left and right edge centres, the neck."""
+SHARED: Final = 7
+SIDES: Final = (0, 1, 0, 1)
+"""The edge, left or right, on which each corner lies."""
+FOUND, NECK_FOUND, LINKED = 0.5, 0.3, 0.7
+"""What a map must exceed to show a point, the neck's map to show the neck, and a pair's score to be a vertebra."""
+NECK_MARGIN: Final = 80 / 384
+"""Share of the film's width on either side in which no neck is looked for: 80 of 384 px."""
+REACH: Final = 3
+"""Radius in sigma round a corner's highest pixel in which its point and its spread are measured."""
 
 
 class SLSN(Method):
-    """Finds all corners of one name (all upper left ones, say) in one heatmap and pairs them to vertebrae by NPAFs.
+    """Pairs the centres of the left and right edges of vertebrae by an NPAF, and names vertebrae from the neck down.
 
-    A ladder of shuffle units answers, at the film's resolution, a point confidence map per corner of a vertebra and a
-    non-directional part affinity field (NPAF) per limb: a line that joins two corners across the spine. Peaks of one
-    corner's map are paired with those of another by the field's mean along the line between them; vertebrae are named
-    in their order along the mean direction of the training films.
+    A ladder of shuffle units answers, at the film's resolution, a map per corner of a vertebra, one per edge centre,
+    one of the neck (both upper corners of the first vertebra), and a non-directional part affinity field (NPAF): the
+    lines between the edge centres of each vertebra. Connected components of the edge maps are paired by the field's
+    mean between them, the next best pair first; pairs above the neck are dropped, and of the others as many are kept,
+    from the neck down, as the schema has vertebrae. Corners are components of their maps near the kept pairs.
 
-    Beyond the spine: groups of one size share their maps, and a landmark of no group has a map of its own and no limb.
+    Beyond the spine: only structures with two end plates of two corners each are vertebrae. Every other landmark, such
+    as those of a skull, a hand or S1, has a map of its own and is where that map is highest.
     """
 
+    fit = "pad"
     paper = Paper(
         "Automated vertebral landmarks and spinal curvature estimation using non-directional part affinity fields",
         "Zhang et al.",
         2021,
         "https://github.com/zc402/Scoliosis",
         differs=(
-            "The paper's text was not at hand: network, sigma, line thickness, field weight and Adam at 1e-3 are those "
-            "of the first author's public code (zc402/Scoliosis), in its first draft. The authors' final model there "
-            "has other widths (64/64/128/256/1024) and repeats (4-4-8-4), dilated 5x5 depthwise convolutions, additive "
-            "skips, and maps of two edge centres and of the neck.",
-            "Three limbs assemble all corners; the code's one field joins the centres of the left and the right edge.",
-            "Pairs have the highest total score, not greedily the next best; as many vertebrae are kept as there are.",
-            "A cosine schedule replaces the code's reduction on a plateau.",
+            "The paper's text was not at hand: all is that of the authors' final public model (zc402/Scoliosis, commit "
+            "e22ad2f).",
+            "The code answers edge centres, of which it takes Cobb angles. Corners here: of each corner map the "
+            "components nearest to where the median training vertebra has its corner beside a found pair, no further "
+            "than its edge is long, at their highest pixel refined by the codec.",
+            "The code numbers the found vertebrae. Where fewer are found than the schema has, each here gets the name "
+            "whose median distance in training films, from the neck or the vertebra before it, is nearest to its own; "
+            "the corners of others are looked for at the median training film's places, moved as their neighbours are, "
+            "and put there if no component is near.",
+            "A pair is above the neck if both of its ends are; in the code if their middle is, by which 14 of AASCE's "
+            "609 films would lose their first vertebra, as it is tilted.",
+            "Left out: a second network that trims challenge films and drops pairs beside the spine, and a fixed range "
+            "of their rows. Above and below are along the mean direction of the training films' spines.",
+            "A pair's score is the field's mean between its ends; the code divides its sum over the pixels of a drawn "
+            "line by the line's length, which is less for oblique lines.",
+            "Points, lines and centroids are not cut to whole pixels.",
+            "A cosine schedule over 100 epochs replaces the code's reduction on a plateau.",
             "A map with an incomplete structure is trained near its visible points only; AASCE has none.",
         ),
     )
     not_exported = "how its vertebrae are paired depends on the film."
     variants: ClassVar = {"slsn": {}}
-    smoke: ClassVar = {"width": 4, "deepest": 16, "repeats": (1, 2, 1, 1), "input_size": (64, 64), "sigma": 2.0}
-    axes: Tensor
-    limbs: Tensor
+    version: ClassVar = 2
+    smoke: ClassVar = {"widths": (4, 4, 8, 8, 16), "repeats": (1, 2, 1, 1), "input_size": (64, 64), "sigma": 2.0}
+    median: Tensor
+    axis: Tensor
     sigma: float
     thickness: float
     field_weight: float
@@ -69,9 +94,8 @@ class SLSN(Method):
     def __init__(
         self,
         schema: LandmarkSchema,
-        width: int = 48,
-        deepest: int = 1024,
-        repeats: Repeats = (8, 16, 8, 8),
+        widths: Widths = (64, 64, 128, 256, 1024),
+        repeats: Repeats = (4, 4, 8, 4),
         input_size: tuple[int, int] = (752, 256),
         sigma: Pixels = 4.0,
         thickness: Pixels = 6.0,
@@ -84,118 +108,199 @@ class SLSN(Method):
         rotation: float = 10,
     ) -> None:
         super().__init__(schema)
-        self.classes = group_classes(schema)
-        self.slots = [len(kind[0]) for kind in self.classes]
-        self.limb_counts = [slots - 1 for slots in self.slots]
-        self.network = LadderShuffleNet(sum(self.slots) + sum(self.limb_counts), width, deepest, repeats)
-        self.register_buffer("axes", torch.tensor([[0.0, 1.0]]).repeat(len(self.classes), 1))
-        star = [(0, slot) for slots in self.slots for slot in range(1, slots)]
-        self.register_buffer("limbs", torch.tensor(star, dtype=torch.long).view(-1, 2))
+        self.vertebrae = _vertebrae(schema)
+        paired = {landmark for own in self.vertebrae for landmark in own}
+        self.alone = [landmark for landmark in range(len(schema)) if landmark not in paired]
+        self.outputs = (SHARED * bool(self.vertebrae) + len(self.alone), int(bool(self.vertebrae)))
+        self.network = LadderShuffleNet(sum(self.outputs), widths, repeats)
+        self.register_buffer("median", torch.zeros(len(self.vertebrae), 4, 2))
+        self.register_buffer("axis", torch.tensor([0.0, 1.0]))
 
     @property
     @override
     def augmentation(self) -> Augmentation:
-        return (*rotation_and_contrast(self.rotation), *mirror(self.schema))
+        """The sides cut or padded by up to a tenth, a rotation, 25 grey levels up or down, and mirrored films."""
+        side, none = (-0.1, 0.1), (0.0, 0.0)
+        return (
+            A.CropAndPad(percent=(none, side, none, side), keep_size=True, p=1),
+            A.Rotate(limit=(-self.rotation, self.rotation), p=1),
+            A.RandomBrightnessContrast(brightness_limit=25 / 255, contrast_limit=0, p=1),
+            *mirror(self.schema),
+        )
 
     @override
     def prepare(self, train: Sequence[Sample]) -> None:
-        """Learn in which direction the structures of a kind follow each other, and which limbs lie across it."""
-        self.axes.copy_(mean_axes(self.classes, train))
-        means = [mean_structure(kind, train) for kind in self.classes]
-        trees = [limb_tree(mean, axis) for mean, axis in zip(means, self.axes.cpu(), strict=True)]
-        self.limbs.copy_(torch.cat(trees))
+        """Learn where vertebrae usually lie, and in which direction they follow each other.
+
+        It is a median, as one in twenty of AASCE's films has its last vertebra elsewhere. A corner that no film shows
+        is in the input's centre.
+        """
+        if not self.vertebrae:
+            return
+        points = torch.stack([sample.points for sample in train])
+        median = points[:, self.vertebrae].nanmedian(dim=0).values
+        self.median.copy_(torch.where(median.isnan(), _centre(self.input_size), median))
+        self.axis.copy_(mean_axes([self.vertebrae], train)[0])
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return confidence maps (batch, slot of every kind, height, width) and fields (batch, limb, ...)."""
-        maps, fields = self.network(grey(batch.image)).float().split([sum(self.slots), len(self.limbs)], dim=1)
-        return maps, fields
+        """Return confidence maps (batch, map, height, width), the shared ones first, and the field (batch, 1, ...)."""
+        maps, field = self.network(grey(batch.image)).float().split(self.outputs, dim=1)
+        return maps, field
 
     def loss(self, batch: Batch) -> Tensor:
-        """L2 of the confidence maps and, weighted, of the fields."""
-        maps, fields = self(batch)
-        true_maps, counted_maps, true_fields, counted_fields = self._truths(batch)
-        point_loss = l2(maps, true_maps, counted_maps)  # chosen pixel by pixel
-        return point_loss + self.field_weight * l2(fields, true_fields, counted_fields)
+        """L2 of the confidence maps and, weighted, of the field."""
+        maps, field = self(batch)
+        true_maps, counted_maps, true_field, counted_field = self._truth(batch.points)
+        return l2(maps, true_maps, counted_maps) + self.field_weight * l2(field, true_field, counted_field)
 
-    def _truths(self, batch: Batch) -> list[Tensor]:
-        """Render all maps and fields, and say which of their pixels count."""
-        limbs = torch.split(self.limbs, self.limb_counts)
-        truths = [self._truth(batch.points[:, kind], own) for kind, own in zip(self.classes, limbs, strict=True)]
-        return [torch.cat(parts, dim=1) for parts in zip(*truths, strict=True)]
-
-    def _truth(
-        self, points: Float[Tensor, "batch structure slot 2"], limbs: Int[Tensor, "limb 2"]
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Render one kind's maps and fields, and say which of their pixels count."""
-        maps = torch.stack(
-            [gaussian(slot, self.input_size, self.sigma).nan_to_num(0).amax(dim=1) for slot in points.unbind(2)], 1
-        )
-        starts, ends = points[:, :, limbs].unbind(3)
-        joined = zip(starts.unbind(2), ends.unbind(2), strict=True)
-        fields = [line_field(start, end, self.input_size, self.thickness).amax(dim=1) for start, end in joined]
-        drawn = torch.stack(fields, dim=1) if fields else maps[:, :0]
-        visible = points.isfinite().all(dim=-1)
-        known, linked = visible.all(dim=1), visible[:, :, limbs].all(dim=-1).all(dim=1)
-        return maps, known[..., None, None] | (maps > 0.01), drawn, linked[..., None, None] | (drawn > 0)
+    def _truth(self, points: Float[Tensor, "batch landmark 2"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Render maps and field, and say which of their pixels count."""
+        shown = [points[:, [landmark]] for landmark in self.alone]
+        field = points.new_zeros((len(points), 0, *self.input_size))
+        counted_field = field > 0
+        if self.vertebrae:
+            corners = points[:, self.vertebrae]
+            left, right = (corners[:, :, own].mean(dim=2) for own in ([0, 2], [1, 3]))
+            shown = [*corners.unbind(2), left, right, corners[:, 0, :2], *shown]
+            field = line_field(left, right, self.input_size, self.thickness).amax(dim=1, keepdim=True)
+            counted_field = _all_known(corners.flatten(2)) | (field > 0)
+        blobs = [gaussian(own, self.input_size, self.sigma).nan_to_num(0).amax(dim=1) for own in shown]
+        maps = torch.stack(blobs, dim=1)
+        counted_maps = torch.cat([_all_known(own) for own in shown], dim=1) | (maps > 0.01)
+        return maps, counted_maps, field, counted_field
 
     def predict(self, batch: Batch) -> Prediction:
-        """Take as many peaks per slot as the kind has structures, pair them to structures, name these in order."""
+        """Find the vertebrae, name them, and read their corners and every lone landmark off the maps."""
         return self._read(*self(batch))
 
     @override
     def perfect(self, batch: Batch) -> Prediction:
-        maps, _, fields, _ = self._truths(batch)
-        return self._read(maps, fields)
+        maps, _, field, _ = self._truth(batch.points)
+        return self._read(maps, field)
 
-    def _read(self, maps: Tensor, fields: Tensor) -> Prediction:
+    def _read(self, maps: Tensor, field: Tensor) -> Prediction:
         points = maps.new_zeros((len(maps), len(self.schema), 2))
         spread = points.new_zeros((*points.shape, 2))
-        outputs = zip(torch.split(maps, self.slots, 1), torch.split(fields, self.limb_counts, 1), strict=True)
-        grouped = zip(self.classes, self.axes, torch.split(self.limbs, self.limb_counts), outputs, strict=True)
-        for kind, axis, limbs, (own_maps, own_fields) in grouped:
-            peaks = self._assemble(own_maps, own_fields, limbs, len(kind))
-            order = order_along(peaks.float().mean(dim=2), axis)[..., None, None].expand_as(peaks)
-            for slot, peak in enumerate(peaks.gather(1, order).unbind(2)):
-                window = windows(own_maps[:, slot], peak, round(REACH * self.sigma))
-                own = [structure[slot] for structure in kind]
-                points[:, own] = decode(window, self.codec, sigma=self.sigma)
-                spread[:, own] = covariance(window, points[:, own])
+        lone_maps = maps[:, -len(self.alone) :] if self.alone else maps[:, :0]
+        points[:, self.alone] = decode(lone_maps, self.codec, sigma=self.sigma)
+        spread[:, self.alone] = covariance(lone_maps, points[:, self.alone])
+        if not self.vertebrae:
+            return Prediction(points, spread)
+        films = zip(maps[:, :SHARED], field[:, 0], strict=True)
+        found_per_film = zip(*(self._find(*film) for film in films), strict=True)
+        usual, peaks = (torch.stack(both).to(maps.device) for both in found_per_film)
+        for slot in range(4):
+            own = [vertebra[slot] for vertebra in self.vertebrae]
+            found, peak = (peaks[:, :, slot] >= 0).all(dim=-1), peaks[:, :, slot].clamp(min=0)
+            near = windows(maps[:, slot], peak, round(REACH * self.sigma))
+            points[:, own] = torch.where(
+                found[..., None], decode(near, self.codec, sigma=self.sigma), usual[:, :, slot].to(maps.dtype)
+            )
+            seen = torch.where(found[..., None, None], near, maps[:, slot, None])
+            spread[:, own] = covariance(seen, points[:, own])
         return Prediction(points, spread)
 
-    def _assemble(self, maps: Tensor, fields: Tensor, limbs: Tensor, count: int) -> Tensor:
-        """Return the peaks of each found structure: (batch, structure, slot, 2)."""
-        radius = max(1, round(self.sigma))  # two maxima of one blob are one point
-        peaks = [highest_peaks(heatmap, count, radius) for heatmap in maps.unbind(1)]
-        for field, (start, end) in zip(fields.unbind(1), limbs.tolist(), strict=True):
-            partner = pair(limb_scores(field, peaks[start], peaks[end]))
-            peaks[end] = peaks[end].gather(1, partner[..., None].expand(-1, -1, 2))
-        return torch.stack(peaks, dim=2)
+    def _find(
+        self, maps: Float[Tensor, "map height width"], field: Float[Tensor, "height width"]
+    ) -> tuple[Float[Tensor, "vertebra corner 2"], Int[Tensor, "vertebra corner 2"]]:
+        """Return where each corner of a film is expected, and the highest pixel of the blob that it is; -1 for none."""
+        heat = maps.detach().cpu().double().numpy()
+        axis = self.axis.cpu().double().numpy()
+        chain = Chain(self.median.cpu().double().numpy(), axis / np.linalg.norm(axis))
+        left, right = (find_blobs(edge, FOUND).centroids for edge in heat[EDGES])
+        scores = limb_scores(field[None].cpu(), torch.from_numpy(left)[None], torch.from_numpy(right)[None])[0]
+        pairs = greedy_pairs(scores.detach().numpy(), LINKED)
+        edges = np.stack([left[pairs[:, 0]], right[pairs[:, 1]]], axis=1)
+        neck = chain.neck(find_blobs(heat[NECK], NECK_FOUND).centroids, self.input_size)
+        usual = chain.complete(edges, neck)
+        peaks = np.full(usual.shape, -1)
+        for slot, corner in enumerate(heat[CORNERS]):
+            blobs = find_blobs(corner, FOUND).peaks
+            distance = np.linalg.norm(usual[:, None, slot] - blobs, axis=-1)
+            near = greedy_pairs(chain.lengths[:, None, SIDES[slot]] - distance, 0.0)
+            peaks[near[:, 0], slot] = blobs[near[:, 1]]
+        return torch.from_numpy(usual), torch.from_numpy(peaks)
+
+
+class Chain:
+    """The usual places of a spine's vertebrae, to name found ones and to say where missing ones would be.
+
+    Args:
+        corners: (vertebra, corner, 2), in anatomical order.
+        axis: Unit vector from the first vertebra towards the last.
+    """
+
+    def __init__(self, corners: Float[np.ndarray, "vertebra 4 2"], axis: Float[np.ndarray, " 2"]) -> None:
+        self.corners, self.axis = corners, axis
+        self.edges = corners.reshape(-1, 2, 2, 2).mean(axis=1)
+        self.lengths = np.linalg.norm(corners[:, 2:] - corners[:, :2], axis=-1)
+        """Of the left and the right edges."""
+
+    def neck(self, blobs: Points, size: tuple[int, int]) -> float | None:
+        """Return how far along the axis the neck is: the lowest blob in the film's upper half, away from its sides."""
+        offsets = blobs - _centre(size).numpy()
+        side = np.array([self.axis[1], -self.axis[0]])
+        inside = np.abs(offsets @ side) < (0.5 - NECK_MARGIN) * (np.abs(side) @ size[::-1])
+        upper = blobs[inside & (offsets @ self.axis < 0)]
+        return float((upper @ self.axis).max()) if len(upper) else None
+
+    def complete(self, edges: Float[np.ndarray, "pair 2 2"], neck: float | None) -> Float[np.ndarray, "vertebra 4 2"]:
+        """Name the pairs of left and right edge centres below the neck; return where all corners are to be expected.
+
+        They lie as usual beside a found pair. A vertebra that has none is moved from its usual place as its neighbours
+        are, between two of them in proportion.
+        """
+        if neck is not None:
+            edges = edges[(edges @ self.axis).max(axis=1) > neck]
+        along = edges.mean(axis=1) @ self.axis
+        order = np.argsort(along, kind="stable")[: len(self.corners)]
+        edges, names = edges[order], self.names(along[order], neck)
+        moved = edges.mean(axis=1) - self.edges[names].mean(axis=1)
+        usual = self.corners.copy()
+        if len(names):
+            places = np.arange(len(self.corners))
+            usual += np.stack([np.interp(places, names, move) for move in moved.T], axis=1)[:, None]
+        usual[names] = edges[:, SIDES] + (self.corners - self.edges[:, SIDES])[names]
+        return usual
+
+    def names(self, along: Float[np.ndarray, " found"], neck: float | None) -> list[int]:
+        """Return which vertebrae have been found at rising places along the axis, with names left for the later ones.
+
+        Each is the one whose usual distance from the found one before it, or from the neck, is nearest to its own.
+        Without a neck the first one found is the first vertebra.
+        """
+        usual = self.edges.mean(axis=1) @ self.axis
+        usual_neck = self.corners[0, :2].mean(axis=0) @ self.axis
+        names: list[int] = []
+        for count, place in enumerate(along):
+            here, there = (place, usual[0]) if neck is None else (neck, usual_neck)
+            if names:
+                here, there = along[count - 1], usual[names[-1]]
+            free = np.arange(names[-1] + 1 if names else 0, len(usual) - (len(along) - count) + 1)
+            names.append(int(free[np.abs(place - here - (usual[free] - there)).argmin()]))
+        return names
 
 
 class LadderShuffleNet(nn.Module):
     """Four levels of ShuffleNet V2 units down and, with transposed depthwise convolutions, up; sides divide by 16.
 
+    Features of one resolution are added on the way up.
+
     Args:
         outputs: Maps to answer.
-        width: Channels at the two finest levels; they double at each of the next two.
-        deepest: Channels at the coarsest level.
+        widths: Channels at the film's resolution and at each level down.
         repeats: Units per level, finest first.
     """
 
-    def __init__(self, outputs: int, width: int, deepest: int, repeats: Repeats) -> None:
+    def __init__(self, outputs: int, widths: Widths, repeats: Repeats) -> None:
         super().__init__()
-        fine = [width, width, 2 * width, 4 * width]
-        self.first = nn.Sequential(*_conv(1, width, 3), nn.ReLU(inplace=True))
-        self.down = nn.ModuleList(
-            _level(before, after, count, up=False)
-            for before, after, count in zip(fine, [*fine[1:], deepest], repeats, strict=True)
+        self.first = nn.Sequential(*_conv(1, widths[0], 3), nn.ReLU(inplace=True))
+        levels = list(zip(widths[:-1], widths[1:], repeats, strict=True))
+        self.down = nn.ModuleList(_level(fine, coarse, count, up=False) for fine, coarse, count in levels)
+        self.up = nn.ModuleList(_level(coarse, fine, count, up=True) for fine, coarse, count in reversed(levels))
+        self.answer = nn.Sequential(
+            *_conv(widths[0], widths[0], 1), nn.ReLU(inplace=True), nn.Conv2d(widths[0], outputs, 1)
         )
-        rising = [deepest, 8 * width, 4 * width, 2 * width]
-        self.up = nn.ModuleList(
-            _level(before, after, count, up=True)
-            for before, after, count in zip(rising, [4 * width, 2 * width, width, width], repeats[::-1], strict=True)
-        )
-        self.answer = nn.Sequential(*_conv(width, width, 1), nn.ReLU(inplace=True), nn.Conv2d(width, outputs, 1))
 
     def forward(self, image: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch output height width"]:
         """Map a film to maps of its size.
@@ -211,13 +316,16 @@ class LadderShuffleNet(nn.Module):
             skips.append(features)
         features = self.up[0](skips.pop())
         for up in self.up[1:]:
-            features = up(torch.cat([features, skips.pop()], dim=1))
+            features = up(features + skips.pop())
         maps: Tensor = self.answer(features)
         return maps
 
 
 class ShuffleUnit(nn.Module):
-    """The unit of ShuffleNet V2 (Ma et al., ECCV 2018, Fig. 3): at stride 1 half of the channels pass as they are."""
+    """The unit of ShuffleNet V2 (Ma et al., ECCV 2018, Fig. 3): at stride 1 half of the channels pass as they are.
+
+    The main branch's depthwise convolution is 5x5 and dilated by 2, save where it doubles the resolution.
+    """
 
     def __init__(self, before: int, after: int, resize: bool, up: bool) -> None:
         super().__init__()
@@ -226,7 +334,7 @@ class ShuffleUnit(nn.Module):
         self.main = nn.Sequential(
             *_conv(before if resize else half, half, 1),
             nn.ReLU(inplace=True),
-            *_depthwise(half, resize, up),
+            *_depthwise(half, resize, up, kernel=5, dilation=2),
             *_conv(half, half, 1),
             nn.ReLU(inplace=True),
         )
@@ -241,18 +349,37 @@ class ShuffleUnit(nn.Module):
         return shuffled
 
 
+def _vertebrae(schema: LandmarkSchema) -> GroupClass:
+    """Return upper left, upper right, lower left and lower right of each vertebra, in anatomical order."""
+    kinds = [kind for kind in spine_structures(schema).classes if len(kind.plates) == 2]
+    return tuple(tuple(own[slot] for plate in k.plates for slot in plate) for k in kinds[:1] for own in k.landmarks)
+
+
+def _all_known(points: Float[Tensor, "batch structure axis"]) -> Tensor:
+    """Say whether no coordinate is missing, as (batch, 1, 1, 1)."""
+    return points.isfinite().flatten(1).all(dim=1)[:, None, None, None]
+
+
+def _centre(size: tuple[int, int]) -> Float[Tensor, " 2"]:
+    """Return the (x, y) of the centre of an input of (height, width)."""
+    return torch.tensor([(size[1] - 1) / 2, (size[0] - 1) / 2])
+
+
 def _level(before: int, after: int, units: int, up: bool) -> nn.Sequential:
     """One unit that halves or doubles the resolution, then units that keep it."""
     keep = (ShuffleUnit(after, after, resize=False, up=up) for _ in range(units - 1))
     return nn.Sequential(ShuffleUnit(before, after, resize=True, up=up), *keep)
 
 
-def _depthwise(channels: int, resize: bool, up: bool) -> tuple[nn.Module, nn.Module]:
+def _depthwise(
+    channels: int, resize: bool, up: bool, kernel: int = 3, dilation: int = 1
+) -> tuple[nn.Module, nn.Module]:
     """Depthwise convolution and BatchNorm."""
     if resize and up:
         return nn.ConvTranspose2d(channels, channels, 4, 2, 1, bias=False, groups=channels), nn.BatchNorm2d(channels)
-    stride = 2 if resize else 1
-    return nn.Conv2d(channels, channels, 3, stride, 1, bias=False, groups=channels), nn.BatchNorm2d(channels)
+    stride, padding = 2 if resize else 1, dilation * (kernel // 2)
+    convolution = nn.Conv2d(channels, channels, kernel, stride, padding, dilation, bias=False, groups=channels)
+    return convolution, nn.BatchNorm2d(channels)
 
 
 def _conv(before: int, after: int, kernel: int) -> tuple[nn.Module, nn.Module]:

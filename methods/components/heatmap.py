@@ -7,10 +7,12 @@ sub-pixel at every stride.
 from __future__ import annotations
 
 import math
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import conv2d, max_pool2d
 
@@ -20,6 +22,8 @@ NOISE: Final = 0.1
 """What of a map stays below this share of its peak is noise to `covariance`."""
 UNSMOOTHED: Final = 4.0
 """So many sigma from a map's edges `dark` does not smooth: there its window would reach beyond the map."""
+CROWD: Final = 100
+"""At most so many blobs of a map are read, the highest ones: an untrained network answers thousands."""
 
 
 def to_heatmap_grid(points: Float[Tensor, "... 2"], stride: float) -> Float[Tensor, "... 2"]:
@@ -130,6 +134,33 @@ def highest_peaks(
     suppressed = torch.where(winner.flatten(1) == own, heatmap.flatten(1), -torch.inf)
     flat = suppressed.topk(count, dim=1).indices
     return torch.stack([flat % heatmap.shape[-1], flat // heatmap.shape[-1]], dim=-1)
+
+
+class Blobs(NamedTuple):
+    """Connected components of what exceeds a threshold in a map: their (x, y) centroids and highest pixels."""
+
+    centroids: Float[np.ndarray, "blob 2"]
+    peaks: Int[np.ndarray, "blob 2"]
+
+
+def find_blobs(heatmap: Float[np.ndarray, "height width"], threshold: float) -> Blobs:
+    """Find the components, joined across corners of pixels too, of what is above a threshold.
+
+    Example:
+        >>> find_blobs(np.array([[0.0, 0.9, 0.6, 0.0, 0.7]]), 0.5)
+        Blobs(centroids=array([[1.5, 0. ],
+               [4. , 0. ]]), peaks=array([[1, 0],
+               [4, 0]]))
+    """
+    labels, count = ndimage.label(heatmap > threshold, structure=np.ones((3, 3)))
+    numbers = np.arange(1, count + 1)
+    if count > CROWD:
+        numbers = np.sort(np.argsort(-ndimage.maximum(heatmap, labels, numbers))[:CROWD]) + 1
+    centroids = ndimage.center_of_mass(labels > 0, labels, numbers)
+    peaks = ndimage.maximum_position(heatmap, labels, numbers)
+    return Blobs(
+        np.array(centroids, float).reshape(-1, 2)[:, ::-1].copy(), np.array(peaks, int).reshape(-1, 2)[:, ::-1]
+    )
 
 
 def windows(

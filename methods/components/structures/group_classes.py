@@ -42,16 +42,6 @@ def mean_axes(found: Sequence[GroupClass], train: Sequence[Sample]) -> Float[Ten
     return ends
 
 
-def mean_structure(kind: GroupClass, train: Sequence[Sample]) -> Float[Tensor, "slot 2"]:
-    """Return the mean offsets of a kind's slots from the centre of their structure, over all structures and films.
-
-    A structure with a missing landmark does not count; where there is no other, all offsets are zero.
-    """
-    structures = torch.stack([sample.points[torch.tensor(kind)] for sample in train]).flatten(0, 1)
-    complete = structures[structures.isfinite().all(dim=2).all(dim=1)]
-    return (complete - complete.mean(dim=1, keepdim=True)).mean(dim=0).nan_to_num(0)
-
-
 def order_along(
     points: Float[Tensor, "batch structure 2"], axis: Float[Tensor, " 2"]
 ) -> Int[Tensor, "batch structure"]:

@@ -5,35 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.optimize import linear_sum_assignment
-from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
 SAMPLES = 16
-
-
-def limb_tree(structure: Float[Tensor, "slot 2"], axis: Float[Tensor, " 2"]) -> Int[Tensor, "limb 2"]:
-    """Join the landmarks of a structure by limbs that lie across the axis along which structures follow each other.
-
-    Limbs along the axis continue each other from structure to structure, so that their field hardly tells which of two
-    neighbours a landmark belongs to.
-
-    Args:
-        structure: (x, y) of its landmarks.
-        axis: Vector from the first structure towards the last.
-
-    Returns:
-        The landmarks that each limb joins; the first of the two is landmark 0 or the end of an earlier limb.
-    """
-    offsets = (structure[:, None] - structure).double().numpy()
-    unit = (axis / axis.norm()).double().numpy()
-    along = np.abs(offsets @ unit)
-    across = np.abs(offsets @ (unit[::-1] * (1, -1)))
-    cost = along - across
-    tree = minimum_spanning_tree(cost - cost.min() + 1)  # zero would be no edge
-    order, parents = breadth_first_order(tree, 0, directed=False)
-    return torch.tensor([(parents[slot], slot) for slot in order[1:]], dtype=torch.long).view(-1, 2)
 
 
 def line_field(
@@ -71,7 +46,16 @@ def limb_scores(
     return values.mean(dim=-1).view(points.shape[:3])
 
 
-def pair(scores: Float[Tensor, "batch start end"]) -> Int[Tensor, "batch start"]:
-    """Return for each start the end that it is paired with: one to one, with the highest total score."""
-    pairs = [linear_sum_assignment(score, maximize=True)[1] for score in scores.detach().cpu().double().numpy()]
-    return torch.from_numpy(np.stack(pairs)).to(scores.device)
+def greedy_pairs(scores: Float[np.ndarray, "start end"], low: float) -> Int[np.ndarray, "pair 2"]:
+    """Pair one to one, the highest score of what is left first, as long as it exceeds `low`.
+
+    Example:
+        >>> greedy_pairs(np.array([[0.9, 0.8, 0.1], [0.8, 0.1, 0.2]]), 0.15).tolist()
+        [[0, 0], [1, 2]]
+    """
+    left, pairs = scores.astype(float), []
+    while left.size and left.max() > low:
+        start, end = np.unravel_index(left.argmax(), left.shape)
+        left[start], left[:, end] = -np.inf, -np.inf
+        pairs.append((start, end))
+    return np.array(pairs, int).reshape(-1, 2)
