@@ -1,5 +1,6 @@
 """The documentation and the project's files say what the code says."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -106,3 +107,16 @@ def test_the_files_for_the_code_host_are_yaml_with_actions_of_a_major_version(pa
     assert [
         action for action in re.findall(r"uses: (\S+)", text) if not re.fullmatch(r"[\w-]+/[\w-]+@v\d+", action)
     ] == []
+
+
+@pytest.mark.slow
+def test_the_python_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 3
+    script = tmp_path / "page.py"
+    script.write_text("import warnings\nwarnings.simplefilter('ignore')\n" + "\n".join(blocks), encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "16 films;" in done.stdout
