@@ -62,6 +62,7 @@ def run_matrix(
         if context.datasets[name].home is not None:  # a card's: its runs can be scored where the card is not
             write_description(context.datasets[name], context.store / CARDS / f"{name}.json")
     store = RunStore(context.store)
+    store.plan(jobs)
     if force:
         _clear(jobs, store, console)
     waiting = [job for job in jobs if not store.is_done(*job)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from uuid import uuid4
 
 import pandas as pd
 
-from benchmark.cell import Cell, Job
+from benchmark.cell import HASH_LENGTH, Cell, Job
 
 RUN = "run.json"
 SCORES = "scores.parquet"
@@ -31,6 +32,10 @@ PROGRESS = "progress.json"
 """Where a running cell stands and who runs it; it is gone when the cell has ended."""
 CHECKPOINTS = "checkpoints"
 """Folder of a run with its weights."""
+PLANS = "plans"
+"""Folder with the lists of cells of the matrices that were run."""
+RUN_DEPTH = 5
+"""Levels of a run's folder below the root: dataset, protocol, split, variant, seed."""
 CARDS = "cards"
 """Folder of what scores need to know of datasets that cards describe."""
 
@@ -172,7 +177,30 @@ class RunStore:
 
     def runs(self) -> list[RunRecord]:
         """Return every run's record, whatever its status, in the order of the paths."""
-        return [RunRecord.read(path) for path in sorted(self.root.glob(f"*/*/*/*/*/{RUN}"))]
+        paths = (folder / RUN for folder in self.folders())
+        return [RunRecord.read(path) for path in paths if path.is_file()]
+
+    def folders(self) -> list[Path]:
+        """Return the folder of every run that has begun, in the order of the paths."""
+        if not self.root.is_dir():
+            return []
+        return [
+            Path(path)
+            for path in _folders_below(str(self.root), RUN_DEPTH)
+            if path.rsplit("/", 1)[-1].startswith("seed")
+        ]
+
+    def plan(self, jobs: Sequence[Job]) -> None:
+        """Leave the list of a matrix' cells, so that who looks into the store knows which are waiting."""
+        cells = {cell.path(fingerprint).as_posix(): cell.config for cell, fingerprint in jobs}
+        text = json.dumps(cells, indent=0) + "\n"
+        name = hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
+        write_atomically(self.root / PLANS / f"{name}.json", lambda path: path.write_text(text))
+
+    def planned(self) -> dict[str, str]:
+        """Return the cells of all matrices that were run here: folder, relative to the root -> `Cell.config`."""
+        plans = [json.loads(path.read_text()) for path in sorted((self.root / PLANS).glob("*.json"))]
+        return {folder: config for plan in plans for folder, config in plan.items()}
 
     def scores(self) -> pd.DataFrame:
         """Return the scores of all runs as `osteomark score` left them.
@@ -184,6 +212,17 @@ class RunStore:
         if not path.is_file():
             raise FileNotFoundError(f"{path} is not there; run `osteomark score --store {self.root}` first.")
         return pd.read_csv(path)
+
+
+def _folders_below(folder: str, depth: int) -> Iterator[str]:
+    """Yield the folders so many levels down, sorted; much faster than globbing, on network disks above all."""
+    if not depth:
+        yield folder
+        return
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    for name in names:
+        yield from _folders_below(f"{folder}/{name}", depth - 1)
 
 
 def utc_now() -> str:

@@ -9,6 +9,7 @@ from benchmark.cli import catalogue, data, leaderboards, new
 from benchmark.cli.arguments import DEFAULT, Commands, build_parser, call, parse_arguments
 from benchmark.cli.console import INTERRUPTED
 from benchmark.cli.run import run
+from benchmark.cli.status import logs, status
 from benchmark.cli.stress import stress
 from benchmark.cli.trained import export, predict, test
 
@@ -18,6 +19,8 @@ ADVICE = {run: "a hyper-parameter is set by --set METHOD.{name}=VALUE, or --set 
 
 COMMANDS: Commands = {
     "run": run,
+    "status": status,
+    "logs": logs,
     "score": leaderboards.score,
     "leaderboard": {
         DEFAULT: leaderboards.leaderboard,

@@ -21,6 +21,8 @@ from benchmark.store import RunRecord
 
 HEARTBEAT_SECONDS = 30.0
 FRAME_LINES = 6
+VALIDATION_ERROR = "val px"
+GPU_MEMORY = "GPU MB"
 TELLING_SHARE = 0.05
 """Of a cell's epochs: before so many are done, its own speed says little."""
 STYLES = {"waiting": "dim", "done": "green", "failed": "bold red", "unsupported": "yellow"}
@@ -102,9 +104,8 @@ class CellState:
         Returns:
             By its own epochs once these tell, else by what is expected; None where neither is known.
         """
-        todo = self.epochs - (self.first_epoch or 0)
-        share = (self.epoch - (self.first_epoch or 0)) / todo if todo > 0 else 0.0
-        if self.running and share > TELLING_SHARE:
+        share = share_of_epochs(self.epoch, self.epochs, self.first_epoch or 0)
+        if self.running and share is not None:
             return max(0.0, self.elapsed * (1 - share) / share)
         return None if expected is None else max(0.0, expected - self.elapsed)
 
@@ -130,6 +131,19 @@ class CellState:
     def finish(self, record: RunRecord) -> None:
         """Take in the end."""
         self.state, self.seconds = record.status, self.elapsed
+
+
+def share_of_epochs(epoch: float, epochs: int, first_epoch: float) -> float | None:
+    """Return the part of an attempt's epochs that is done; None while too few are to tell its speed.
+
+    Args:
+        epoch: Epochs done, with the part of the running one.
+        epochs: Epochs planned.
+        first_epoch: Epochs that earlier attempts had done.
+    """
+    todo = epochs - first_epoch
+    share = (epoch - first_epoch) / todo if todo > 0 else 0.0
+    return share if share > TELLING_SHARE else None
 
 
 class LiveTable:
@@ -209,7 +223,7 @@ class LiveTable:
         for title in ("dataset", "protocol", "split", "method"):
             table.add_column(title, no_wrap=True, overflow="ellipsis")
         on_gpu = any(not math.isnan(row.memory) for row in self.rows.values())
-        for title in ("seed", "epoch", "loss", "val px", *(("GPU MB",) if on_gpu else ()), "time"):
+        for title in ("seed", "epoch", "loss", VALIDATION_ERROR, *((GPU_MEMORY,) if on_gpu else ()), "time"):
             table.add_column(title, justify="right", no_wrap=True)
         table.add_column("state", no_wrap=True)
         for row in self._visible():

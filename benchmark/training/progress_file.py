@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmark.store import PROGRESS, utc_now, write_atomically
-from benchmark.training.progress import STARTING, Progress
+from benchmark.training.progress import STARTING, Progress, share_of_epochs
 
 WRITE_SECONDS: Final = 2.0
 """Between two versions of the file; a new step is written at once."""
@@ -35,6 +35,7 @@ class RunningCell:
         updated: When the file was written, by the machine's own clock, UTC, ISO 8601.
         seconds: Since this attempt began.
         first_epoch: Epochs that earlier attempts had done, so that the speed of this one can be told.
+        memory: The most that it has held on its accelerator, in MB; None without one.
     """
 
     step: str
@@ -48,6 +49,12 @@ class RunningCell:
     updated: str
     seconds: float
     first_epoch: float = 0
+    memory: float | None = None
+
+    @property
+    def share(self) -> float | None:
+        """The part of this attempt's epochs that is done; None while too few are to tell its speed."""
+        return share_of_epochs(self.epoch, self.epochs, self.first_epoch)
 
     @classmethod
     def read(cls, folder: Path) -> RunningCell | None:
@@ -81,6 +88,7 @@ class ProgressFile:
             epochs=progress.epochs or before.epochs,
             loss=before.loss if math.isnan(progress.loss) else progress.loss,
             error=before.error if math.isnan(progress.error) else progress.error,
+            memory=before.memory if math.isnan(progress.memory) else round(progress.memory),
             **{name: getattr(before, name) for name in ("host", "pid", "started")},
             updated=utc_now(),
             seconds=round(now - self._began, 1),

@@ -352,7 +352,8 @@ def test_the_terminal_shows_the_main_columns_within_its_width(store: Path, tmp_p
     assert "(mm) ↓" in shown
     assert "(%) ↑" in shown
     assert "(mm) ↑" not in shown
-    assert "skull / official / test, budget reduced (2 epochs/stage)" in shown
+    assert "skull / official / test\n" in "\n".join(line.rstrip() for line in shown.splitlines())
+    assert "Budget: reduced (2 epochs/stage)." in shown
     assert "1.00 [1.00, 1.00]" in shown
     assert "res50 (failed)" in shown
     assert "Rival" not in shown
@@ -367,6 +368,30 @@ def test_the_terminal_cuts_no_column_off_where_budgets_differ(store: Path, tmp_p
     show(read_leaderboards(store, []), [], Console(file=text, width=120))
     shown = text.getvalue()
     assert "training" in shown
+    assert "Budget 2: long training on the films (1000 epochs/stage)." in shown
     assert all(
         line.rstrip().endswith(("┃", "┓", "┩", "│", "┘")) for line in shown.splitlines() if line[:1] in set("┃┏┡│└")
     )
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out"),
+    [
+        (200, []),
+        (100, ["ms per image"]),
+        (80, ["params", "ms per image", "SDR 2 mm (%) ↑"]),
+        (60, ["SD (mm)", "training"]),
+    ],
+)
+def test_columns_are_left_out_by_importance_until_the_table_fits(store: Path, width: int, left_out: list[str]) -> None:
+    score(store)
+    text = io.StringIO()
+    show(read_leaderboards(store, []), [], Console(file=text, width=width))
+    drawn = [line.rstrip() for line in text.getvalue().splitlines() if line[:1] in set("┃┏┡│└")]
+    assert drawn
+    assert max(map(len, drawn)) <= width
+    assert all(line.endswith(("┃", "┓", "┩", "│", "┘")) for line in drawn)
+    note = " ".join(text.getvalue().split())
+    assert ("Left out to fit" in note) == bool(left_out)
+    assert [name for name in left_out if name not in note.split("Left out to fit: ")[-1]] == []
+    assert "MRE" in drawn[1]
