@@ -80,6 +80,7 @@ class Matrix:
         smoke: Use every method's `smoke` hyper-parameters: does it run at all?
         purpose: `tune` where settings are still being chosen: no test film is predicted, and runs are ranked on their
             validation films alone.
+        engine: Where the cells run: a name, or a mapping with `name` and settings of that engine.
     """
 
     budget: Budget = field(default_factory=Budget)
@@ -90,6 +91,7 @@ class Matrix:
     overrides: tuple[Override, ...] = ()
     smoke: bool = False
     purpose: Purpose = "compare"
+    engine: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(cls, source: Path | str, datasets: DatasetRegistry) -> Matrix:
@@ -263,6 +265,7 @@ def _parse(content: object) -> Matrix:
         "overrides": lambda value: tuple(_entry(Override, item, "overrides") for item in _listed(value)),
         "smoke": bool,
         "purpose": _purpose,
+        "engine": lambda value: _known_keys({"name": value} if isinstance(value, str) else value, None, "engine"),
     }
     return Matrix(**{key: parsers[key](value) for key, value in given.items()})
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from benchmark.cell import Cell, Context, Job
 from benchmark.engines.base import Engine
-from benchmark.engines.local import LocalEngine, local_slots
+from benchmark.engines.local import LocalEngine
 from benchmark.initial_weights import with_initial_weights
 from benchmark.lookup import discover_methods
 from benchmark.matrix import Matrix
@@ -55,7 +55,7 @@ def run_matrix(
             not there.
         KeyboardInterrupt: The user stopped it; the same call goes on from the last finished epochs.
     """
-    engine, console = engine or LocalEngine(local_slots()), console or Console()
+    engine, console = engine or LocalEngine(), console or Console()
     cells = matrix.cells(discover_methods(context.plugins), context.datasets)
     jobs = _checked_jobs(with_initial_weights(cells, context.store), context, console)
     for name in context.roots:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, NamedTuple, get_type_hints
 
 import yaml
@@ -15,16 +15,17 @@ from benchmark.matrix import Matrix, Override, epochs_budget
 from methods.base import Method
 
 BUDGET = "budget"
+ENGINE = "engine"
 EVERY = "*"
-FORM = "write METHOD.NAME=VALUE, '*.NAME=VALUE' for every method that has NAME, or budget.NAME=VALUE"
+FORM = "write METHOD.NAME=VALUE, '*.NAME=VALUE' for every method that has NAME, budget.NAME=VALUE or engine.NAME=VALUE"
 
 
 class Setting(NamedTuple):
     """One value that the user set.
 
     Attributes:
-        target: `budget`, the name of a method, or `*`.
-        name: Of the budget's key or the hyper-parameter.
+        target: `budget`, `engine`, the name of a method, or `*`.
+        name: Of the budget's key, the engine's setting or the hyper-parameter.
         value: As JSON or YAML reads it.
     """
 
@@ -63,14 +64,18 @@ def apply_settings(matrix: Matrix, texts: Sequence[str], methods: Mapping[str, t
     Raises:
         ValueError: A setting is mistyped; the message has the nearest name, or the values that the name takes.
     """
-    overrides = []
+    overrides, engine = [], dict(matrix.engine)
     for text in texts:
         try:
-            overrides.append(_override(parse_setting(text), matrix, methods))
+            setting = parse_setting(text)
+            if setting.target == ENGINE:
+                engine[setting.name] = setting.value  # the engine knows what it takes
+            else:
+                overrides.append(_override(setting, matrix, methods))
         except ValueError as error:
             told = str(error)
             raise ValueError(told if told.startswith("--set") else f"--set {text}: {told}") from error
-    return matrix.with_overrides(overrides)
+    return replace(matrix.with_overrides(overrides), engine=engine)
 
 
 def _override(setting: Setting, matrix: Matrix, methods: Mapping[str, type[Method]]) -> Override:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,7 @@ def run(
     matrix: str = "",
     data_root: Path | None = None,
     store: Path = Path("runs"),
+    engine: str = "",
     slots: int | None = None,
     plugin: Sequence[Path] = (),
     methods: Sequence[str] = (),
@@ -36,7 +38,9 @@ def run(
             cards own-data, or own-data-cpu without a GPU: equal input sizes, batches and epochs for all methods.
         data_root: Folder with the datasets' folders; without it phantoms are written and used.
         store: Folder for the runs.
-        slots: Cells at a time; if not given, one per GPU, or up to four that share the cores.
+        engine: Where cells run: local, ray or slurm, with the settings that the matrix has for it; if not given, the
+            matrix says it, else local.
+        slots: Of the local engine, cells at a time; if not given, one per GPU, or up to four that share the cores.
         plugin: Python files with methods of your own.
         methods: Run these instead of the matrix' methods.
         datasets: Run these instead of the matrix' datasets; names, or files of cards.
@@ -44,7 +48,7 @@ def run(
         seeds: Run these instead of the matrix' seeds.
         epochs: Train every stage so many epochs.
         set_: Values over everything in the matrix: posenet.lr=0.01, '*.lr=0.01' for every method that has it,
-            budget.epochs=20; the last one wins.
+            budget.epochs=20, engine.num_gpus=0.5; the last one wins.
         purpose: "tune" to choose settings: no test film is predicted, and runs are ranked on their validation films;
             the matrix says it if not given.
         allow_missing: Go on without the cases whose files are missing or unreadable.
@@ -54,7 +58,7 @@ def run(
     """
     from benchmark import dataset_folders
     from benchmark.cell import Context
-    from benchmark.engines.local import LocalEngine, local_slots
+    from benchmark.engines import engine_settings, make_engine
     from benchmark.lookup import discover_methods
     from benchmark.matrix import Matrix
     from benchmark.runner import run_matrix
@@ -65,7 +69,9 @@ def run(
     names = [known.name_of(name) for name in (*datasets, *card)]
     chosen = Matrix.load(matrix or _preset([*datasets, *card]), known).narrow(methods, names, seeds, epochs, purpose)
     known_methods = discover_methods(plugin)
+    chosen = replace(chosen, engine=engine_settings(chosen.engine, engine, slots))
     chosen = apply_settings(chosen, set_, known_methods)
+    runs_on = make_engine(chosen.engine)
     roots = {}
     for name in dict.fromkeys(cell.dataset for cell in chosen.cells(known_methods, known)):
         if data_root is None and known[name].home is None:
@@ -75,9 +81,9 @@ def run(
     tracking: Literal["wandb", "auto"] = "wandb" if wandb else "auto"
     context = Context(store, roots, dataset_folders.CACHE, files, allow_missing, tracking, known)
     try:
-        records = run_matrix(chosen, context, LocalEngine(local_slots(slots)), console, force=force)
+        records = run_matrix(chosen, context, runs_on, console, force=force)
     except KeyboardInterrupt:
-        console.print("Stopped. The same command goes on from the last finished epochs.")
+        console.print(runs_on.farewell)
         return INTERRUPTED
     leaderboard(store=store, plugin=plugin, on="validation" if chosen.purpose == "tune" else "test")
     return 1 if any(record.status == "failed" for record in records) else 0

@@ -135,4 +135,6 @@ def _run_all(runs: Sequence[RunRecord], plan: Plan, context: Context, slots: Seq
 
 def _take_slot(free: SimpleQueue[Slot]) -> None:
     """Limit a worker process to a slot."""
-    free.get().take()
+    from benchmark.engines.local import take
+
+    take([free.get()])

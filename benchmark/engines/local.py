@@ -15,7 +15,7 @@ from multiprocessing.context import SpawnProcess
 from typing import NamedTuple
 
 from benchmark.cell import Context, Job
-from benchmark.engines.base import Outcome, Watch
+from benchmark.engines.base import STOPPED, Outcome, Watch, limit_threads
 from benchmark.store import RunRecord, utc_now
 from benchmark.training.progress import STARTING, Progress
 from benchmark.training.run_job import record_death, run_job
@@ -27,30 +27,36 @@ _PROCESSES = multiprocessing.get_context("spawn")
 
 
 class Slot(NamedTuple):
-    """What one worker may use.
+    """A device that one cell uses, or one of several cells that share it.
 
     Attributes:
+        number: From 0.
         device: Value of `CUDA_VISIBLE_DEVICES`; None on the processor.
         threads: Of the processor.
     """
 
+    number: int
     device: str | None
     threads: int
 
-    def take(self) -> None:
-        """Limit this process to it, before torch is imported."""
-        if self.device is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = self.device
-        limit_threads(self.threads)
+
+def take(slots: Sequence[Slot]) -> None:
+    """Limit this process to its slots, before torch is imported."""
+    devices = [slot.device for slot in slots if slot.device is not None]
+    if devices:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
+    limit_threads(slots[0].threads)
 
 
-def local_slots(count: int | None = None) -> list[Slot]:
-    """Return this machine's slots: one per visible GPU, otherwise a few that divide the processor's cores.
+def local_slots(count: int | None = None, slots_per_gpu: int = 1, threads: int | None = None) -> list[Slot]:
+    """Return this machine's slots: a few per visible GPU, otherwise a few that divide the processor's cores.
 
     Small networks gain little from a second core, so without a GPU there are up to `CPU_SLOTS` slots.
 
     Args:
-        count: How many; more than there are GPUs share them in turn.
+        count: How many; if there are more than GPUs, these are given out in turn.
+        slots_per_gpu: How many share a GPU, where `count` does not say it.
+        threads: Of each; an equal part of the cores if not given.
     """
     import torch  # takes a second; `--help` does not need it
 
@@ -58,9 +64,9 @@ def local_slots(count: int | None = None) -> list[Slot]:
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = torch.cuda.device_count()
     names = given.split(",")[:gpus] if given else [str(index) for index in range(gpus)]
-    count = count or gpus or max(1, min(cores, CPU_SLOTS, _memory() // WORKER_BYTES))
-    threads = max(1, cores // count)
-    return [Slot(names[index % gpus] if gpus else None, threads) for index in range(count)]
+    count = count or gpus * slots_per_gpu or max(1, min(cores, CPU_SLOTS, _memory() // WORKER_BYTES))
+    threads = threads or max(1, cores // count)
+    return [Slot(index, names[index % gpus] if gpus else None, threads) for index in range(count)]
 
 
 def _memory() -> int:
@@ -70,12 +76,16 @@ def _memory() -> int:
 class LocalEngine:
     """Worker processes on this machine, one per slot; a worker that dies takes only its cell with it.
 
+    A cell of several devices takes as many slots, on GPUs of their own.
+
     Args:
-        slots: One worker each.
+        slots: How many; if not given, `slots_per_gpu` of each visible GPU, or up to four that share the cores.
+        slots_per_gpu: How many cells share a GPU.
+        threads: Of the processor, for each slot; an equal part of the cores if not given.
     """
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
-        self.slots = slots
+    def __init__(self, *, slots: int | None = None, slots_per_gpu: int = 1, threads: int | None = None) -> None:
+        self.slots = local_slots(slots, slots_per_gpu, threads)
 
     @property
     def workers(self) -> int:
@@ -85,33 +95,97 @@ class LocalEngine:
     @property
     def resources(self) -> str:
         """What each worker has."""
-        slot = self.slots[0]
-        return f"threads each: {slot.threads}" if slot.device is None else "a GPU each"
+        slot, gpus = self.slots[0], len({slot.device for slot in self.slots})
+        if slot.device is None:
+            return f"threads each: {slot.threads}"
+        return "a GPU each" if gpus == len(self.slots) else f"on GPUs: {gpus}"
+
+    @property
+    def farewell(self) -> str:
+        """What a user reads who has stopped the command."""
+        return STOPPED
 
     def run(self, jobs: Sequence[Job], context: Context, watch: Watch) -> Iterator[Outcome]:
-        """Yield each job as it ends; on leaving early the workers are killed, their checkpoints stay."""
-        waiting = deque(jobs)
-        workers = [Worker(slot, context, watch) for slot in self.slots[: len(waiting)]]
+        """Yield each job as it ends; on leaving early the workers are killed, their checkpoints stay.
+
+        Raises:
+            ValueError: A cell needs more devices than there are.
+        """
+        for devices in {job.cell.budget.devices for job in jobs}:
+            self._require(devices)
+        waiting, crew = deque(jobs), Crew(self.slots, context, watch)
         try:
-            for worker in workers:
-                worker.start(waiting.popleft())
-            while busy := {worker.connection: worker for worker in workers if worker.job}:
-                for connection in wait(list(busy)):
-                    worker = busy[connection]  # type: ignore[index]  # `wait` returns what it was given
+            while waiting or crew.busy:
+                while waiting and (worker := crew.worker(waiting[0].cell.budget.devices)):
+                    worker.start(waiting.popleft())
+                for connection in wait([worker.connection for worker in crew.busy]):
+                    worker = next(worker for worker in crew.busy if worker.connection is connection)
                     if outcome := worker.receive():
-                        if waiting:
-                            worker.start(waiting.popleft())
                         yield outcome
         finally:
-            for worker in workers:
-                worker.kill()
+            crew.dismiss()
+
+    def _require(self, devices: int) -> None:
+        if devices > len(_apart(self.slots)):
+            there = len(_apart(self.slots))
+            cure = "use fewer" if self.slots[0].device else f"give the engine {devices} slots"
+            raise ValueError(f"budget.devices is {devices}, but this machine's slots have {there}; {cure}.")
+
+
+def _apart(slots: Sequence[Slot]) -> list[Slot]:
+    """Return the slots that a cell of several devices may use together: one of each GPU, or all on the processor."""
+    devices = {slot.number if slot.device is None else slot.device: slot for slot in reversed(slots)}
+    return sorted(devices.values())
+
+
+class Crew:
+    """The workers of an engine, each with the slots that it was hired for.
+
+    Args:
+        slots: What they share.
+        context: For all their jobs.
+        watch: Told what happens.
+    """
+
+    def __init__(self, slots: Sequence[Slot], context: Context, watch: Watch) -> None:
+        self.slots, self.context, self.watch = slots, context, watch
+        self.workers: list[Worker] = []
+
+    @property
+    def busy(self) -> list[Worker]:
+        """Those that have a job."""
+        return [worker for worker in self.workers if worker.job]
+
+    def worker(self, devices: int) -> Worker | None:
+        """Return an idle worker with so many devices; None where too few are free.
+
+        A worker that is kept idle has loaded its libraries and its data already; one whose slots another needs goes.
+        """
+        taken = {slot for worker in self.busy for slot in worker.slots}
+        free = [slot for slot in self.slots if slot not in taken]
+        chosen = tuple(free[:1] if devices == 1 else _apart(free)[:devices])
+        if len(chosen) < devices:
+            return None
+        for worker in self.workers:
+            if worker.slots == chosen:
+                return worker
+        for worker in [worker for worker in self.workers if set(worker.slots) & set(chosen)]:
+            worker.kill()
+            self.workers.remove(worker)
+        self.workers.append(Worker(chosen, self.context, self.watch))
+        return self.workers[-1]
+
+    def dismiss(self) -> None:
+        """End all processes at once."""
+        for worker in self.workers:
+            worker.kill()
 
 
 class Worker:
     """A process that runs one job after another; one that died is replaced by the next job.
 
     Args:
-        slot: What it may use.
+        slots: What it may use.
         context: For all its jobs.
         watch: Told what happens.
     """
@@ -119,8 +193,8 @@ class Worker:
     connection: Connection
     process: SpawnProcess
 
-    def __init__(self, slot: Slot, context: Context, watch: Watch) -> None:
-        self.slot, self.context, self.watch = slot, context, watch
+    def __init__(self, slots: tuple[Slot, ...], context: Context, watch: Watch) -> None:
+        self.slots, self.context, self.watch = slots, context, watch
         self.job: Job | None = None
         self._alive = False
 
@@ -160,7 +234,7 @@ class Worker:
 
     def _hire(self) -> None:
         self.connection, theirs = _PROCESSES.Pipe()
-        self.process = _PROCESSES.Process(target=work, args=(theirs, self.slot, self.context))
+        self.process = _PROCESSES.Process(target=work, args=(theirs, self.slots, self.context))
         self.process.start()
         theirs.close()  # so that the worker's death ends the pipe
         self._alive = True
@@ -181,17 +255,17 @@ class Ended(NamedTuple):
     record: RunRecord | None
 
 
-def work(connection: Connection, slot: Slot, context: Context) -> None:
+def work(connection: Connection, slots: tuple[Slot, ...], context: Context) -> None:
     """Run the jobs that arrive, in a worker process, until the pipe closes.
 
     Args:
         connection: Jobs come in, progress and records go out.
-        slot: What this process may use.
+        slots: What this process may use.
         context: For all jobs.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    slot.take()
+    take(slots)
     if sys.platform == "linux":  # loaders fork, as in any other process; spawned ones would pickle the whole trainer
         multiprocessing.set_start_method("fork", force=True)
     while True:
@@ -200,16 +274,6 @@ def work(connection: Connection, slot: Slot, context: Context) -> None:
         except EOFError:
             return
         connection.send(Ended(run_job(job, context, connection.send)))
-
-
-def limit_threads(threads: int) -> None:
-    """Let the libraries of this process and of its children use so many threads each."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    import cv2
-    import torch
-
-    torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
 
 
 def _die_with_parent() -> None:

@@ -3,7 +3,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 
 from benchmark.cell import Budget, Cell, Context, Job
-from benchmark.engines.local import LocalEngine, Slot, local_slots
+from benchmark.engines.local import Crew, LocalEngine, Slot, local_slots
 from benchmark.predictions import PREDICTIONS, read_table
 from benchmark.store import HISTORY, LOG, RunRecord, RunStore
 from benchmark.training.progress import Progress
 from benchmark.training.run_cell import run_cell
 
 MakeCell = Callable[..., Cell]
-ONE_SLOT = [Slot(None, 1)]
+ONE_SLOT = {"slots": 1, "threads": 1}
 
 
 def ignore(job: Job, progress: Progress) -> None:
@@ -28,7 +28,7 @@ def ignore(job: Job, progress: Progress) -> None:
 def run(cells: list[Cell], context: Context, watch: Callable[[Job, Progress], None] = ignore) -> list[RunRecord]:
     data = context.datamodule(cells[0])
     jobs = [Job(cell, data.fingerprint) for cell in cells]
-    return [record for _, record in LocalEngine(ONE_SLOT).run(jobs, context, watch) if record]
+    return [record for _, record in LocalEngine(**ONE_SLOT).run(jobs, context, watch) if record]
 
 
 @pytest.mark.slow
@@ -83,7 +83,7 @@ def test_leaving_early_leaves_no_process_behind(context: Context, make_cell: Mak
 @pytest.mark.slow
 def test_data_that_goes_bad_fails_its_cell_with_the_reason(context: Context, make_cell: MakeCell) -> None:
     gone = Context(context.store, {"hand": context.store / "nowhere"})
-    ((_, record),) = LocalEngine(ONE_SLOT).run([Job(make_cell("mean_shape"), "print")], gone, ignore)
+    ((_, record),) = LocalEngine(**ONE_SLOT).run([Job(make_cell("mean_shape"), "print")], gone, ignore)
     assert record is not None
     assert record.status == "failed"
     assert "nowhere" in record.reason
@@ -93,14 +93,53 @@ def test_slots_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     monkeypatch.setattr("benchmark.engines.local._memory", lambda: 2**40)
-    assert local_slots() == [Slot(None, 1)] * 4
-    assert local_slots(2) == [Slot(None, 3)] * 2
+    assert local_slots() == [Slot(number, None, 1) for number in range(4)]
+    assert local_slots(2) == [Slot(0, None, 3), Slot(1, None, 3)]
+    assert local_slots(2, threads=1) == [Slot(0, None, 1), Slot(1, None, 1)]
     monkeypatch.setattr("benchmark.engines.local._memory", lambda: 2**32)
-    assert local_slots() == [Slot(None, 6)]
+    assert local_slots() == [Slot(0, None, 6)]
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert local_slots() == [Slot("0", 3), Slot("1", 3)]
+    assert local_slots() == [Slot(0, "0", 3), Slot(1, "1", 3)]
+    assert [slot.device for slot in local_slots(slots_per_gpu=2)] == ["0", "1", "0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5")
-    assert local_slots(3) == [Slot("3", 2), Slot("GPU-5", 2), Slot("3", 2)]
+    assert local_slots(3) == [Slot(0, "3", 2), Slot(1, "GPU-5", 2), Slot(2, "3", 2)]
+
+
+def hired(devices: Sequence[int], gpus: int, monkeypatch: pytest.MonkeyPatch) -> list[list[str | None] | None]:
+    """The devices of the workers that cells of so many devices get in turn, with two slots on each GPU."""
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    crew = Crew(local_slots(slots_per_gpu=2), Context(Path("runs"), {}), ignore)
+    found = []
+    for count in devices:
+        worker = crew.worker(count)
+        found.append(worker and [slot.device for slot in worker.slots])
+        if worker:
+            worker.job = Job(Cell("hand", "3-fold", "fold1", "plain", "plain"), "print")
+    return found
+
+
+def test_a_cell_of_two_devices_takes_two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hired([1, 1, 1, 1, 1], 2, monkeypatch) == [["0"], ["1"], ["0"], ["1"], None]
+    assert hired([2, 2, 1], 2, monkeypatch) == [["0", "1"], ["0", "1"], None]
+    assert hired([1, 2, 2], 2, monkeypatch) == [["0"], ["1", "0"], None]
+    assert hired([1, 1, 2, 1], 3, monkeypatch) == [["0"], ["1"], ["2", "0"], ["1"]]
+
+
+def test_an_idle_worker_goes_when_a_cell_of_more_devices_needs_its_slot() -> None:
+    crew = Crew([Slot(0, None, 1), Slot(1, None, 1)], Context(Path("runs"), {}), ignore)
+    first = crew.worker(1)
+    assert crew.worker(1) is first
+    both = crew.worker(2)
+    assert both is not None
+    assert [slot.number for slot in both.slots] == [0, 1]
+    assert crew.workers == [both]
+
+
+def test_more_devices_than_slots_are_refused_before_anything_runs(context: Context, make_cell: MakeCell) -> None:
+    jobs = [Job(make_cell("plain", budget=Budget(devices=2)), "print")]
+    with pytest.raises(ValueError, match="devices is 2, but this machine's slots have 1; give the engine 2 slots"):
+        next(LocalEngine(**ONE_SLOT).run(jobs, context, ignore))
 
 
 @pytest.mark.slow
