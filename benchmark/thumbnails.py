@@ -126,7 +126,7 @@ class Thumbnails:
         return folder, dataset_class(folder, dataset.protocol, allow_missing=True).scan().cases
 
     def _folder(self, dataset_class: type[LandmarkDataModule], dataset: DatasetRequest) -> Path:
-        """Find the films: drawn ones may lie in the data root, too, beside the dataset where `run` writes them."""
+        """Find the films: drawn ones in the data root, or beside the store, where `run` writes both by default."""
         from benchmark import dataset_folders as data
         from datamodules.base import PHANTOM_MARK
 
@@ -134,7 +134,7 @@ class Thumbnails:
             given = [self.data_root / name for name in (dataset.name, *dataset_class.folders)]
             if not dataset.phantom or any((folder / PHANTOM_MARK).is_file() for folder in given):
                 return data.locate(dataset.name, dataset_class, self.data_root)
-        return data.locate(dataset.name, dataset_class, data.PHANTOMS)
+        return data.locate(dataset.name, dataset_class, self.store.absolute().parent / data.PHANTOMS)
 
 
 def is_same(case: Case, film: FilmRequest) -> bool:

@@ -19,6 +19,7 @@ from leaderboards.text.data import board_csv, column_csv, comparison_csv, page_j
 from leaderboards.text.files import write_files
 from leaderboards.text.latex import page_latex
 from leaderboards.text.markdown import page_markdown
+from leaderboards.text.model_cards import model_cards
 
 
 def read_leaderboards(store: Path | str, reported: Sequence[Reported] | None = None, on: On = "test") -> Leaderboards:
@@ -47,7 +48,10 @@ def rewrite_published(published: Path | str) -> list[Path]:
     Args:
         published: A folder that `osteomark leaderboard --publish` wrote.
     """
-    return write_leaderboards(assemble(read_published(published), tuning=_tuning(published)), published)
+    content = assemble(read_published(published), tuning=_tuning(published))
+    facts = json.loads((Path(published) / FACTS).read_text(encoding="utf-8"))
+    cards = write_files(model_cards(content.boards, facts["methods"]), published)
+    return write_leaderboards(content, published) + cards
 
 
 def _tuning(folder: Path | str) -> int:

@@ -26,6 +26,7 @@ from leaderboards.site.published_rows import POINTS
 from leaderboards.site.run_predictions import RunPredictions
 from leaderboards.site.summaries import SUMMARIES, RowSummary, summarise, summary_json
 from leaderboards.text.files import csv_text, write_files
+from leaderboards.text.model_cards import model_cards
 
 FRAME: Final = "frame"
 """The entry of a file's metadata that says which pixels its points are in."""
@@ -52,6 +53,7 @@ def publish(store: Path | str, boards: Sequence[Board], out: Path | str) -> list
     files |= {f"{SUMMARIES}/{page}.json": summary_json(_summaries(group, answers)) for page, group in pages.items()}
     keys = {(board.dataset, board.protocol, board.content) for board in shown}
     public = {name: known for name, known in facts["datasets"].items() if name in {key[0] for key in keys}}
+    files |= model_cards(shown, facts["methods"])
     files[FACTS] = json.dumps({**facts, "datasets": public}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     if (root / STRESS).is_file():
         files[STRESS] = _public_rows(root / STRESS, keys)

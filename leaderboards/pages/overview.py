@@ -29,7 +29,7 @@ from leaderboards.pages.model import (
     TableRow,
 )
 from leaderboards.pages.rank_diagram import rank_diagram
-from leaderboards.pages.scores import METHOD, method_page, score_cell
+from leaderboards.pages.scores import METHOD, OVER_FLOOR, method_page, score_cell
 
 INDEX: Final = "index"
 COLUMNS: Final = "columns.csv"
@@ -112,7 +112,7 @@ _LEADERS: Final = (
     TableColumn("Leader"),
     TableColumn("Score", "95 % interval", numeric=True),
     TableColumn("Floor", numeric=True),
-    TableColumn("Better than the floor", numeric=True),
+    TableColumn(OVER_FLOOR, numeric=True),
     TableColumn("Cases", numeric=True),
     TableColumn("Caveats", wide=True),
     TableColumn("Not ranked"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 from typing import Final
 
-from leaderboards.boards.board import Board, Row, Score, ScoreColumn
+from leaderboards.boards.board import Board, Row, RowCost, Score, ScoreColumn
 from leaderboards.boards.numbers import NO_NUMBER, count, duration, interval, number, signed
 from leaderboards.pages.model import BLANK, STATUS_TEXT, WARNING, Mark, PageTable, TableCell, TableColumn, TableRow
 
@@ -15,6 +15,7 @@ SCORES_PER_TABLE: Final = 8
 WIDEST_METRIC: Final = 9
 """A metric of more columns is spread evenly over several tables."""
 TIED: Final = "Tied with rank"
+OVER_FLOOR: Final = "Better than the floor"
 RANK: Final = TableColumn("Rank", numeric=True, name="rank")
 METHOD: Final = TableColumn("Method", name="method")
 COSTS: Final = (
@@ -75,6 +76,13 @@ def cost_cells(row: Row) -> tuple[TableCell, ...]:
             *([f"{'/'.join(map(str, epochs))} epoch{plural}"] if epochs else []),
         ),
     )
+
+
+def start_text(cost: RowCost) -> str:
+    """Say what weights a training started from; nothing where there was none."""
+    if not any(cost.epochs):
+        return ""
+    return "from scratch" if cost.weights == FROM_SCRATCH else f"from {cost.weights} weights"
 
 
 def method_page(method: str) -> str:

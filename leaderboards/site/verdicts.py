@@ -10,7 +10,7 @@ from leaderboards.boards.board import Board, Row
 from leaderboards.boards.numbers import NOT_MEASURED, NOT_TESTED, interval, number, p_text
 from leaderboards.pages.model import WARNING, Mark
 from leaderboards.pages.overview import board_addresses
-from leaderboards.pages.scores import FROM_SCRATCH, method_page
+from leaderboards.pages.scores import method_page, start_text
 from leaderboards.site.blocks import Banner, BoardCard, BoardCards
 from leaderboards.site.films import Gallery
 
@@ -78,14 +78,13 @@ def _verdict(board: Board, address: str, galleries: Mapping[tuple[str, str], Gal
 
 
 def _facts(board: Board, leader: Row) -> tuple[tuple[str, str], ...]:
-    weights = leader.cost.weights
     return (
         ("Tied with", _ties(board, leader)),
         ("Floor", _floor(board, leader)),
         ("Papers", _papers(board)),
         ("Readers", _readers(board)),
         ("Budget", leader.budget),
-        ("Weights", ("from scratch" if weights == FROM_SCRATCH else weights) if any(leader.cost.epochs) else ""),
+        ("Start", start_text(leader.cost)),
         ("Test films", str(leader.cases)),
     )
 

@@ -12,8 +12,7 @@ from PIL import Image
 from scipy.io import loadmat
 
 from leaderboards.boards.published import read_published
-from leaderboards.build import write_leaderboards
-from leaderboards.pages.leaderboards import assemble
+from leaderboards.build import rewrite_published
 from leaderboards.robustness.page import write_stress
 from leaderboards.site.summaries import read_summaries, summary_json
 
@@ -83,9 +82,14 @@ def test_the_scores_of_films_are_those_of_the_boards() -> None:
 
 
 def test_the_published_pages_are_what_todays_code_writes_from_their_data(tmp_path: Path) -> None:
-    written = write_leaderboards(assemble(read_published(PUBLISHED)), tmp_path)
-    written += write_stress(PUBLISHED, tmp_path)
-    stale = [path.name for path in written if path.read_bytes() != (PUBLISHED / path.name).read_bytes()]
+    for name in ("facts.json", "stress.csv", "cases", "summaries", *(p.name for p in PUBLISHED.glob("*-*.json"))):
+        (tmp_path / name).symlink_to(PUBLISHED / name)
+    data = {path.name for path in tmp_path.iterdir()}
+    written = write_stress(PUBLISHED, tmp_path) + rewrite_published(tmp_path)
+    pages = {path.relative_to(tmp_path) for path in written}
+    assert len(pages) > 40
+    stale = [str(page) for page in pages if (tmp_path / page).read_bytes() != (PUBLISHED / page).read_bytes()]
+    assert {path.name for path in PUBLISHED.iterdir()} == data | {"predictions"} | {page.parts[0] for page in pages}
     assert stale == [], "`make published` writes them again"
 
 
