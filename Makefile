@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lint type test fuzz docs smoke benchmark leaderboard site site-published published
+.PHONY: help install lint type test fuzz scale docs smoke benchmark leaderboard site site-published published
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -42,6 +42,9 @@ docs: $(INSTALLED)  ## build the documentation in docs/_build/html, warnings are
 
 fuzz: $(INSTALLED)  ## feed damaged files to every parser for 60 s each
 	FUZZ_SECONDS=60 $(PYTEST) -q tests/fuzz
+
+scale: $(INSTALLED)  ## measure scheduling, listing and leaderboards on 3,000 drawn cells (half an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.scale.measure
 
 smoke: $(INSTALLED)  ## train every method for one epoch on a few phantoms
 	store=$$(mktemp -d); trap 'rm -rf "$$store"' EXIT; $(BIN)/osteomark run --matrix smoke --store "$$store"

@@ -64,7 +64,7 @@ def _running(cells: Sequence[CellStatus]) -> RenderableType:
         left, seen = cell.remaining, cell.heartbeat
         memory = ("" if running.memory is None else f"{running.memory:.0f}",) if on_gpu else ()
         table.add_row(
-            cell.cell,
+            cell.cell.rpartition("-")[0],  # without the hash, which few need; `logs` finds the cell by the rest
             f"{running.host} {running.pid}",
             f"{int(running.epoch)}/{running.epochs}" if running.epochs else "",
             "" if running.error is None else f"{running.error:.4g}",
