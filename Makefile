@@ -1,11 +1,11 @@
 # Everything a user or a contributor runs. `make` alone prints this list.
-# Knobs: DATA_ROOT=dir, MATRIX=quick, STORE=runs, SITE=site, WORKERS=2, PYTHON=python3.12
+# Knobs: DATA_ROOT=dir, MATRIX=quick, STORE=runs, SITE=site, WORKERS=2, SEED=0, KILLS=20, PYTHON=python3.12
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lint type test fuzz scale docs smoke benchmark leaderboard site site-published published
+.PHONY: help install lint type test fuzz faults scale docs smoke benchmark leaderboard site site-published published
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,6 +14,8 @@ MATRIX ?= quick
 STORE ?= runs
 SITE ?= site
 WORKERS ?= 2
+SEED ?= 0
+KILLS ?= 20
 PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
   $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$python && break; done)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest
@@ -45,6 +47,9 @@ fuzz: $(INSTALLED)  ## feed damaged files to every parser for 60 s each
 
 scale: $(INSTALLED)  ## measure scheduling, listing and leaderboards on 3,000 drawn cells (half an hour)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.scale.measure
+
+faults: $(INSTALLED)  ## kill a matrix of 20 cells at random moments, damage files, compare the results [SEED=0] [KILLS=20]
+	FAULT_SEED=$(SEED) FAULT_KILLS=$(KILLS) FAULT_CELLS=20 $(PYTEST) -q -s tests/faults
 
 smoke: $(INSTALLED)  ## train every method for one epoch on a few phantoms
 	store=$$(mktemp -d); trap 'rm -rf "$$store"' EXIT; $(BIN)/osteomark run --matrix smoke --store "$$store"

@@ -178,6 +178,8 @@ class Context:
         datasets: Every dataset by name; the package's if not given.
         started: When the run began, UTC, ISO 8601: what failed in another run since then is not tried again. If not
             given, everything that failed is.
+        limit: Seconds that an attempt at a cell may take; None sets no limit.
+        stall: Seconds that a cell may go without any progress; None likewise.
     """
 
     store: Path
@@ -188,6 +190,8 @@ class Context:
     tracking: Literal["wandb", "none", "auto"] = "none"
     datasets: DatasetRegistry = field(default_factory=_package_datasets)
     started: str = ""
+    limit: float | None = None
+    stall: float | None = None
 
     def dataset(self, cell: Cell) -> type[LandmarkDataModule]:
         """Return the class of a cell's dataset.

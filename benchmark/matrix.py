@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -81,6 +82,9 @@ class Matrix:
         purpose: `tune` where settings are still being chosen: no test film is predicted, and runs are ranked on their
             validation films alone.
         engine: Where the cells run: a name, or a mapping with `name` and settings of that engine.
+        limit: Seconds that an attempt at a cell may take, in a file such as `2h`; a cell that takes longer has failed.
+            It is tried again next time, from its last complete epoch. None sets no limit.
+        stall: Seconds that a cell may go without any progress, likewise.
     """
 
     budget: Budget = field(default_factory=Budget)
@@ -92,6 +96,8 @@ class Matrix:
     smoke: bool = False
     purpose: Purpose = "compare"
     engine: Mapping[str, Any] = field(default_factory=dict)
+    limit: float | None = None
+    stall: float | None = None
 
     @classmethod
     def load(cls, source: Path | str, datasets: DatasetRegistry) -> Matrix:
@@ -266,8 +272,25 @@ def _parse(content: object) -> Matrix:
         "smoke": bool,
         "purpose": _purpose,
         "engine": lambda value: _known_keys({"name": value} if isinstance(value, str) else value, None, "engine"),
+        "limit": _seconds,
+        "stall": _seconds,
     }
     return Matrix(**{key: parsers[key](value) for key, value in given.items()})
+
+
+def _seconds(value: object) -> float:
+    """Read a time such as `2h`, `90m`, `1h30m`, `45s`.
+
+    Example:
+        >>> _seconds("1h30m")
+        5400.0
+    """
+    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", value) if isinstance(value, str) else None
+    counts = [int(count or 0) for count in parts.groups()] if parts else []
+    seconds = float(sum(count * unit for count, unit in zip(counts, (3600, 60, 1), strict=False)))
+    if not seconds:
+        raise ValueError(f"{value!r} is no time; give hours, minutes or seconds such as 2h, 90m, 1h30m or 45s.")
+    return seconds
 
 
 def _entry(kind: type[T], item: object, where: str) -> T:

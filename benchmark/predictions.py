@@ -20,7 +20,8 @@ are known, the first film of each case's patient.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -216,11 +217,12 @@ def read_predictions(path: Path, landmarks: Sequence[str] = ()) -> dict[str, Pre
         Test set to its predictions, both sorted by name, in double precision.
 
     Raises:
-        ValueError: A case lacks a landmark, has one twice or has one that the dataset lacks.
+        ValueError: The file is damaged, or a case lacks a landmark, has one twice or has one that the dataset lacks.
     """
-    file = pq.ParquetFile(path, read_dictionary=list(KEY))
-    wanted = [name for name in (*KEY, *_NUMBERS, VISIBLE) if name in file.schema_arrow.names]
-    table = file.read(columns=wanted, use_threads=False)
+    with _whole(path):
+        file = pq.ParquetFile(path, read_dictionary=list(KEY))
+        wanted = [name for name in (*KEY, *_NUMBERS, VISIBLE) if name in file.schema_arrow.names]
+        table = file.read(columns=wanted, use_threads=False)
     numbers = np.full((len(table), len(_NUMBERS)), np.nan)
     for place, name in enumerate(_NUMBERS):
         if name in wanted:
@@ -239,8 +241,24 @@ def read_predictions(path: Path, landmarks: Sequence[str] = ()) -> dict[str, Pre
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read a file of predictions as a table, some columns or all."""
-    return pd.read_parquet(path, columns=None if columns is None else list(columns))
+    """Read a file of predictions as a table, some columns or all.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    with _whole(path):
+        return pd.read_parquet(path, columns=None if columns is None else list(columns))
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Say which file is damaged, and the cure."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path} is damaged ({error}); `osteomark run` runs that cell again.") from error
 
 
 def read_cases(path: Path) -> dict[str, list[str]]:

@@ -66,11 +66,14 @@ def run_matrix(
     if force:
         _clear(jobs, store, console)
     waiting = [job for job in jobs if not store.is_done(*job)]
+    for damage in filter(None, map(store.damage, waiting)):
+        console.print(f"{damage} The cell runs again.", markup=False)
     finished, workers = len(jobs) - len(waiting), engine.workers
     console.print(f"{len(jobs)} cells, {finished} finished before; up to {workers} at a time, {engine.resources}")
+    shared = replace(context, started=utc_now(), limit=matrix.limit, stall=matrix.stall)
     records = []
-    with LiveTable([job.cell for job in waiting], workers, console, Speeds(store.runs())) as table:
-        for record in _run_all(waiting, replace(context, started=utc_now()), engine, table):
+    with LiveTable([job.cell for job in waiting], workers, console, Speeds(store.runs(whole=True))) as table:
+        for record in _run_all(waiting, shared, engine, table):
             records.append(record)
             table.finish(record)
     _report(records, console)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
 import pandas as pd
@@ -36,8 +37,25 @@ PLANS = "plans"
 """Folder with the lists of cells of the matrices that were run."""
 RUN_DEPTH = 5
 """Levels of a run's folder below the root: dataset, protocol, split, variant, seed."""
+_LEFTOVER = re.compile(r"^\..+\.[0-9a-f]{32}$")
 CARDS = "cards"
 """Folder of what scores need to know of datasets that cards describe."""
+
+
+class DamagedRecordError(ValueError):
+    """A `run.json` that is not whole, as a full disk or a crash of the machine may leave it."""
+
+
+class FileSum(NamedTuple):
+    """What a finished run's file has to be.
+
+    Attributes:
+        size: In bytes.
+        sha256: Of the content, in hexadecimal.
+    """
+
+    size: int
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -69,6 +87,7 @@ class RunRecord:
         test_sets: Name -> number of cases; empty where the cell tunes, since no test film is predicted then.
         badges: What a reader must know beside the numbers: leaks, oracle crops.
         weights: The pre-trained weights the run started from.
+        files: Results of the run by their path in its folder; empty in records of older versions.
         human: The predictions are what a person marked: shown beside methods, never ranked, tested or published.
         folder: Where the run lies; not part of the file.
     """
@@ -96,6 +115,7 @@ class RunRecord:
     test_sets: dict[str, int] = field(default_factory=dict)
     badges: tuple[str, ...] = ()
     weights: str = "none"
+    files: dict[str, FileSum] = field(default_factory=dict)
     human: bool = False
     folder: Path = Path()
 
@@ -120,20 +140,39 @@ class RunRecord:
         content = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "folder"}
         return content | {"cell": self.cell.as_json()}
 
+    def damage(self) -> str:
+        """Say in a sentence which file of the run is damaged; empty if none is.
+
+        Weights and curves may be deleted to save space. Weights are compared by size only, since they are large.
+        """
+        for name, (size, sha256) in self.files.items():
+            path = self.folder / name
+            if not path.is_file():
+                if path.suffix == ".parquet":
+                    return f"{path} is missing."
+            elif path.stat().st_size != size or (path.suffix != ".ckpt" and _sha256(path) != sha256):
+                return f"{path} is not what was written."
+        return ""
+
     @classmethod
     def read(cls, path: Path) -> RunRecord:
         """Read a `run.json`.
 
         Raises:
+            DamagedRecordError: The file is not whole.
             ValueError: The file is not one that this version wrote.
         """
         try:
             content = json.loads(path.read_text())
+        except ValueError as error:  # of JSON or of UTF-8
+            raise DamagedRecordError(f"{path} is damaged ({error}); `osteomark run` runs that cell again.") from error
+        try:
+            content["files"] = {name: FileSum(*pair) for name, pair in content.get("files", {}).items()}
             content["cell"] = Cell.from_json(content["cell"])
             content["badges"] = tuple(content["badges"])
             content["input_size"] = content["input_size"] and tuple(content["input_size"])
             return cls(**content, folder=path.parent)
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is not a run record ({error}); delete its folder to run it again.") from error
 
 
@@ -156,17 +195,25 @@ class RunStore:
         return self.ended(Job(cell, fingerprint)) is not None
 
     def ended(self, job: Job, since: str = "") -> RunRecord | None:
-        """Return the record of a job that needs no run, or that failed in another run.
+        """Return the record of a job that needs no run, or that failed in another run; None also where it is damaged.
 
         Args:
             job: The cell and the fingerprint of its data.
             since: UTC, ISO 8601: a failure after it counts as an end; none does if not given.
         """
         path = self.path(*job) / RUN
-        record = RunRecord.read(path) if path.is_file() else None
-        if record and (record.finished_well or (since and record.finished > since)):
-            return record
-        return None
+        if not path.is_file() or self.damage(job):
+            return None
+        record = RunRecord.read(path)
+        return record if record.finished_well or (since and record.finished > since) else None
+
+    def damage(self, job: Job) -> str:
+        """Say in a sentence what is damaged in the folder of a job; empty if nothing is, or nothing is there."""
+        path = self.path(*job) / RUN
+        try:
+            return RunRecord.read(path).damage() if path.is_file() else ""
+        except DamagedRecordError:
+            return f"{path} is damaged."
 
     def write(self, record: RunRecord) -> RunRecord:
         """Write a record, the last file of a run, and return it with its folder."""
@@ -175,10 +222,24 @@ class RunStore:
         write_atomically(record.folder / RUN, lambda path: path.write_text(text + "\n"))
         return record
 
-    def runs(self) -> list[RunRecord]:
-        """Return every run's record, whatever its status, in the order of the paths."""
-        paths = (folder / RUN for folder in self.folders())
-        return [RunRecord.read(path) for path in paths if path.is_file()]
+    def runs(self, *, whole: bool = False) -> list[RunRecord]:
+        """Return every run's record, whatever its status, in the order of the paths.
+
+        Args:
+            whole: Leave out records that are damaged.
+
+        Raises:
+            DamagedRecordError: A record is damaged.
+        """
+        records = []
+        for path in (folder / RUN for folder in self.folders()):
+            if path.is_file():
+                try:
+                    records.append(RunRecord.read(path))
+                except DamagedRecordError:
+                    if not whole:
+                        raise
+        return records
 
     def folders(self) -> list[Path]:
         """Return the folder of every run that has begun, in the order of the paths."""
@@ -228,6 +289,24 @@ def _folders_below(folder: str, depth: int) -> Iterator[str]:
 def utc_now() -> str:
     """Return the time as records hold it: UTC, ISO 8601, whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def checksums(folder: Path, names: Iterable[str]) -> dict[str, FileSum]:
+    """Return what those of the files are that a folder has."""
+    paths = {name: folder / name for name in names}
+    return {name: FileSum(path.stat().st_size, _sha256(path)) for name, path in paths.items() if path.is_file()}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote has left in a folder and in those below it."""
+    for path in folder.rglob(".*.*"):
+        if _LEFTOVER.search(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

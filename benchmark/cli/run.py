@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from benchmark.cell import Purpose
 from benchmark.cli.console import INTERRUPTED, console
 from benchmark.cli.leaderboards import leaderboard
+
+if TYPE_CHECKING:
+    from datamodules import DatasetRegistry
 
 
 def run(
@@ -56,13 +59,14 @@ def run(
             sets only if this is given.
         force: Run finished cells again.
     """
-    from benchmark import dataset_folders
     from benchmark.cell import Context
+    from benchmark.dataset_folders import CACHE
     from benchmark.engines import engine_settings, make_engine
     from benchmark.lookup import discover_methods
     from benchmark.matrix import Matrix
     from benchmark.runner import run_matrix
     from benchmark.settings import apply_settings
+    from benchmark.training.early_end import TERMINATED, Terminated, ended_by_sigterm
     from datamodules import DatasetRegistry
 
     known = DatasetRegistry()
@@ -72,21 +76,30 @@ def run(
     chosen = replace(chosen, engine=engine_settings(chosen.engine, engine, slots))
     chosen = apply_settings(chosen, set_, known_methods)
     runs_on = make_engine(chosen.engine)
+    roots = _folders(dict.fromkeys(cell.dataset for cell in chosen.cells(known_methods, known)), known, data_root)
+    files = tuple(path.resolve() for path in plugin)
+    tracking: Literal["wandb", "auto"] = "wandb" if wandb else "auto"
+    context = Context(store, roots, CACHE, files, allow_missing, tracking, known)
+    try:
+        with ended_by_sigterm():
+            records = run_matrix(chosen, context, runs_on, console, force=force)
+    except (KeyboardInterrupt, Terminated) as stop:
+        console.print(runs_on.farewell)
+        return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+    leaderboard(store=store, plugin=plugin, on="validation" if chosen.purpose == "tune" else "test")
+    return 1 if any(record.status == "failed" for record in records) else 0
+
+
+def _folders(names: Iterable[str], known: DatasetRegistry, data_root: Path | None) -> dict[str, Path]:
+    """Return the folder of each dataset; phantoms are written where there is no data root."""
+    from benchmark import dataset_folders
+
     roots = {}
-    for name in dict.fromkeys(cell.dataset for cell in chosen.cells(known_methods, known)):
+    for name in names:
         if data_root is None and known[name].home is None:
             console.print(f"[dim]phantom of {name}: {dataset_folders.PHANTOMS / name}[/]")
         roots[name] = dataset_folders.films(name, known[name], data_root)
-    files = tuple(path.resolve() for path in plugin)
-    tracking: Literal["wandb", "auto"] = "wandb" if wandb else "auto"
-    context = Context(store, roots, dataset_folders.CACHE, files, allow_missing, tracking, known)
-    try:
-        records = run_matrix(chosen, context, runs_on, console, force=force)
-    except KeyboardInterrupt:
-        console.print(runs_on.farewell)
-        return INTERRUPTED
-    leaderboard(store=store, plugin=plugin, on="validation" if chosen.purpose == "tune" else "test")
-    return 1 if any(record.status == "failed" for record in records) else 0
+    return roots
 
 
 def _preset(datasets: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from benchmark.cell import Context, Job
 from benchmark.engines.base import STOPPED, Outcome, Watch, limit_threads
 from benchmark.store import RunRecord, utc_now
+from benchmark.training.early_end import GRACE_SECONDS, ended_by_sigterm
 from benchmark.training.progress import STARTING, Progress
 from benchmark.training.run_job import record_death, run_job
 
@@ -106,7 +108,7 @@ class LocalEngine:
         return STOPPED
 
     def run(self, jobs: Sequence[Job], context: Context, watch: Watch) -> Iterator[Outcome]:
-        """Yield each job as it ends; on leaving early the workers are killed, their checkpoints stay.
+        """Yield each job as it ends; on leaving early the workers are ended, their checkpoints stay.
 
         Raises:
             ValueError: A cell needs more devices than there are.
@@ -176,9 +178,12 @@ class Crew:
         return self.workers[-1]
 
     def dismiss(self) -> None:
-        """End all processes at once."""
+        """Let all give back their leases, then end them."""
         for worker in self.workers:
-            worker.kill()
+            worker.terminate()
+        deadline = time.monotonic() + GRACE_SECONDS
+        for worker in self.workers:
+            worker.kill(patience=deadline - time.monotonic())
 
 
 class Worker:
@@ -224,10 +229,20 @@ class Worker:
         self.watch(job, message)
         return None
 
-    def kill(self) -> None:
-        """End the process at once; checkpoints and results are atomic, so nothing is left half written."""
+    def terminate(self) -> None:
+        """Ask the process to end."""
+        if self._alive:
+            self.process.terminate()
+
+    def kill(self, patience: float = 0.0) -> None:
+        """End the process; checkpoints and results are atomic, so nothing is left half written.
+
+        Args:
+            patience: Seconds in which it may end by itself.
+        """
         if self._alive:
             self._alive = False
+            self.process.join(max(0.0, patience))
             self.process.kill()
             self.process.join()
             self.connection.close()
@@ -268,12 +283,13 @@ def work(connection: Connection, slots: tuple[Slot, ...], context: Context) -> N
     take(slots)
     if sys.platform == "linux":  # loaders fork, as in any other process; spawned ones would pickle the whole trainer
         multiprocessing.set_start_method("fork", force=True)
-    while True:
-        try:
-            job: Job = connection.recv()
-        except EOFError:
-            return
-        connection.send(Ended(run_job(job, context, connection.send)))
+    with ended_by_sigterm():
+        while True:
+            try:
+                job: Job = connection.recv()
+            except EOFError:
+                return
+            connection.send(Ended(run_job(job, context, connection.send)))
 
 
 def _die_with_parent() -> None:

@@ -1,4 +1,4 @@
-"""What the benchmark hangs on Lightning's Trainer: curves, seeds that survive a resume, and collected predictions."""
+"""What hangs on Lightning's Trainer: curves, guards, seeds that survive a resume, and collected predictions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
+import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
 
 from benchmark.cell import Cell
 from benchmark.predictions import PREDICTIONS, case_rows, write_predictions
@@ -19,6 +21,9 @@ from benchmark.training import measure
 from benchmark.training.progress import Progress, Report
 from datamodules.base import LandmarkDataModule
 from methods.base import MONITOR, Batch, Prediction
+
+GPU_BATCHES: Final = 20
+"""Losses that are kept on a GPU before they are looked at, since each look waits for the GPU."""
 
 
 class History(Callback):
@@ -81,7 +86,89 @@ class History(Callback):
         if not trainer.is_global_zero:
             return
         self.report(Progress("training", len(self.rows), self.epochs, row["train/loss"], row[MONITOR]))
-        write_atomically(self.path, lambda path: pd.DataFrame(self.rows).to_csv(path, index=False))
+        self.write()
+
+    def write(self) -> None:
+        """Write the rows, if there are any."""
+        if self.rows:
+            write_atomically(self.path, lambda path: pd.DataFrame(self.rows).to_csv(path, index=False))
+
+
+class Pulse(Callback):
+    """Reports once a second that validation or prediction goes on.
+
+    Args:
+        report: Told so.
+        epochs: Planned, over all stages.
+    """
+
+    def __init__(self, report: Report, epochs: int) -> None:
+        self.report, self.epochs = report, epochs
+        self._told = 0.0
+
+    def on_validation_batch_end(self, *arguments: object, **named: object) -> None:
+        """Report."""
+        self._tell("training")
+
+    def on_predict_batch_end(self, *arguments: object, **named: object) -> None:
+        """Report."""
+        self._tell("predicting")
+
+    def _tell(self, step: str) -> None:
+        if time.perf_counter() - self._told > 1:
+            self._told = time.perf_counter()
+            self.report(Progress(step, 0, self.epochs))
+
+
+class NonFiniteLossError(FloatingPointError):
+    """A training loss is NaN or infinite."""
+
+
+class FiniteLoss(Callback):
+    """Stops a fit whose loss is no number, before a checkpoint is made of the weights that came of it.
+
+    Args:
+        private: Whether the error leaves out which films the batch had.
+    """
+
+    def __init__(self, *, private: bool) -> None:
+        self.private = private
+        self._seen: list[tuple[int, Tensor, list[str]]] = []
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Tensor | Mapping[str, Any] | None,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Keep the loss, and look at those that are kept once there are enough."""
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if not isinstance(loss, Tensor):
+            return
+        self._seen.append((batch_idx, loss.detach(), list(batch.case)))
+        if loss.device.type == "cpu" or len(self._seen) >= GPU_BATCHES:
+            self._look(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look before the epoch's weights can become the best."""
+        self._look(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look before the epoch's weights become its checkpoint."""
+        self._look(trainer)
+
+    def _look(self, trainer: Trainer) -> None:
+        seen, self._seen = self._seen, []
+        if not seen:
+            return
+        losses = torch.stack([loss.float() for _, loss, _ in seen]).cpu()
+        for (number, _, cases), loss in zip(seen, losses.tolist(), strict=True):
+            if loss - loss != 0:  # NaN, or infinite
+                films = "its films are not named, since the set is private" if self.private else ", ".join(cases)
+                place = f"batch {number} of epoch {trainer.current_epoch}"
+                raise NonFiniteLossError(f"the training loss is {loss} at {place}: {films}.")
 
 
 class EpochSeed(Callback):

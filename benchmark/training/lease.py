@@ -37,10 +37,15 @@ class Lease:
     """
 
     def __init__(self, store: RunStore, job: Job) -> None:
-        self.path = lease_path(store.path(*job))
+        self.folder = store.path(*job)
+        self.path = lease_path(self.folder)
         self._lost = Event()
         self._lock = SoftFileLease(
-            self.path, lease_duration=STALE, heartbeat_interval=HEARTBEAT, on_compromise=lambda _: self._lost.set()
+            self.path,
+            lease_duration=STALE,
+            heartbeat_interval=HEARTBEAT,
+            on_compromise=lambda _: self._lost.set(),
+            thread_local=False,  # a watchdog gives it back for the thread that hangs
         )
 
     @property

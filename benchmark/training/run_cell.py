@@ -17,11 +17,19 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 import methods
 from benchmark.cell import Cell, Context, Job
 from benchmark.initial_weights import initial_weights, weights_file
-from benchmark.predictions import VALIDATION, VALIDATION_SET
+from benchmark.predictions import PREDICTIONS, VALIDATION, VALIDATION_SET
 from benchmark.scoring.score import score_run
-from benchmark.store import CHECKPOINTS, HISTORY, RunRecord, RunStore, utc_now
+from benchmark.store import CHECKPOINTS, HISTORY, RunRecord, RunStore, checksums, utc_now
 from benchmark.training import measure
-from benchmark.training.callbacks import Collector, EpochSeed, History, checkpoints
+from benchmark.training.callbacks import Collector, EpochSeed, FiniteLoss, History, Pulse, checkpoints
+from benchmark.training.checkpoint_files import (
+    BEST_FILE,
+    LAST_FILE,
+    drop_damaged,
+    drop_stages,
+    first_stage,
+    stage_file,
+)
 from benchmark.training.distributed import Rank, other_ranks, require_devices
 from benchmark.training.model_file import ModelFacts, write_model
 from benchmark.training.progress import Progress, Report
@@ -83,7 +91,11 @@ def run_cell(cell: Cell, context: Context, report: Report = lambda progress: Non
         if not isinstance(error, MACHINES_FAULT):
             shutil.rmtree(RunStore(context.store).path(cell, record.fingerprint) / CHECKPOINTS, ignore_errors=True)
     report(Progress(RECORDING))
-    return RunStore(context.store).write(replace(record, finished=utc_now()))
+    store = RunStore(context.store)
+    record = store.write(replace(record, finished=utc_now()))
+    if record.finished_well:  # until then a fit could go on from them
+        drop_stages(record.folder / CHECKPOINTS)
+    return record
 
 
 def _run(record: RunRecord, data: LandmarkDataModule, context: Context, report: Report) -> RunRecord:
@@ -144,12 +156,15 @@ class Run:
     def finish(self) -> RunRecord:
         """Do everything and return the complete record."""
         measure.reset_peak_memory()
+        for path in drop_damaged(self.checkpoints, len(self.stages), choose=self._chooses):
+            logger.warning("%s is damaged, or of no use without the best weights; that stage is trained again", path)
         seconds = {"prepare": self.prepare()}
         if self.stages:
             require_devices(self.budget, self.method.batch_size, len(self.data.split.val))
             with other_ranks(self.budget.devices, train_as, self.record, self.context, self.folder) as rank:
                 self.train(rank)
         seconds["fit"] = self.history.seconds
+        self.history.write()
         checkpoint = self._choose()
         self.report(Progress("predicting", self.history.epochs, self.history.epochs))
         start = time.perf_counter()
@@ -165,6 +180,7 @@ class Run:
             seconds={name: round(value, 3) for name, value in seconds.items()},
             epochs=len(self.history.rows),
             checkpoint=checkpoint,
+            files=checksums(self.folder, (PREDICTIONS, VALIDATION, HISTORY, f"{CHECKPOINTS}/{checkpoint['file']}")),
             **self._facts(),
             **self._measure(trainer),
         )
@@ -181,45 +197,44 @@ class Run:
         """Train what is left of the stages, as one of the processes that do."""
         self.rank = rank
         self.data.serve(*rank)
-        for index in range(self._first_stage(), len(self.stages)):
+        for index in range(first_stage(self.checkpoints, len(self.stages)), len(self.stages)):
             self._fit(index)
         self.data.serve()
 
-    def _first_stage(self) -> int:
-        """Return the stage to go on with: the last one that left a checkpoint."""
-        left = [index for index in range(len(self.stages)) if self._stage_file(index).is_file()]
-        return max(left, default=0)
+    @property
+    def _chooses(self) -> bool:
+        """Whether the last stage's best weights are kept, or its last."""
+        return bool(self.data.split.val) and self.method.checkpoint == "best"
 
     def _fit(self, index: int) -> None:
         self.method.stage = index
-        choose = index == len(self.stages) - 1 and bool(self.data.split.val) and self.method.checkpoint == "best"
+        choose = index == len(self.stages) - 1 and self._chooses
         savers = checkpoints(self.checkpoints, index, choose=choose)
-        callbacks = [self.history, EpochSeed(self.cell.seed), *self.extra, *savers]
+        guards = [FiniteLoss(private=self.data.private), Pulse(self.report, self.history.epochs)]
+        callbacks = [*guards, self.history, EpochSeed(self.cell.seed), *self.extra, *savers]
         epochs, sync = self.stages[index].epochs, self.budget.sync_batchnorm
         trainer = make_trainer(self.folder, self.precision, callbacks, epochs, self.rank, sync_batchnorm=sync)
-        last = self._stage_file(index)
+        last = stage_file(self.checkpoints, index)
         trainer.fit(self.method, datamodule=self.data, ckpt_path=last if last.is_file() else None, weights_only=True)
 
     def _choose(self) -> dict[str, Any]:
         """Load the weights that the rule chooses; it is the same for all methods but those that say otherwise."""
-        best = self.checkpoints / "best.ckpt"
+        best = self.checkpoints / BEST_FILE
         if not best.is_file():
             last = LAST if self.data.split.val else UNVALIDATED
-            return {"rule": last if self.stages else UNTRAINED, "epoch": None, "file": "last.ckpt"}
+            return {"rule": last if self.stages else UNTRAINED, "epoch": None, "file": LAST_FILE}
         stored = torch.load(best, map_location="cpu", weights_only=True)
         self.method.load_state_dict(stored["state_dict"])
         return {"rule": BEST, "epoch": stored["epoch"], "file": best.name}
 
     def _keep(self, trainer: Trainer, name: str) -> None:
-        """Keep the chosen weights only: the stages' checkpoints hold optimiser states too."""
-        path = self.checkpoints / name
-        if not path.is_file():
-            trainer.save_checkpoint(path, weights_only=True)
-        for index in range(len(self.stages)):
-            self._stage_file(index).unlink(missing_ok=True)
+        """Keep the chosen weights."""
+        if name == LAST_FILE:
+            trainer.save_checkpoint(self.checkpoints / name, weights_only=True)
 
     def _predict_tests(self) -> Trainer:
-        trainer = make_trainer(self.folder, self.precision, [collector := Collector(self.data)])
+        collector = Collector(self.data)
+        trainer = make_trainer(self.folder, self.precision, [Pulse(self.report, self.history.epochs), collector])
         trainer.predict(self.method, datamodule=self.data, return_predictions=False)
         self.report(Progress(RECORDING, self.history.epochs, self.history.epochs))
         collector.write(self.folder, self.cell)
@@ -228,7 +243,7 @@ class Run:
     def _predict_validation(self) -> Trainer:
         """Predict the cases that validate: tuning looks at them, and conformal regions are fitted on them."""
         collector = Collector(self.data, {VALIDATION_SET: self.data.split.val})
-        trainer = make_trainer(self.folder, self.precision, [collector])
+        trainer = make_trainer(self.folder, self.precision, [Pulse(self.report, self.history.epochs), collector])
         trainer.predict(self.method, dataloaders=self.data.val_dataloader(), return_predictions=False)
         self.report(Progress(RECORDING, self.history.epochs, self.history.epochs))
         collector.write(self.folder, self.cell, VALIDATION)
@@ -269,9 +284,6 @@ class Run:
             "flops": measure.count_flops(self.method, batch),
             "latency_ms": round(measure.latency_ms(self.method, batch, precision), 3),
         }
-
-    def _stage_file(self, index: int) -> Path:
-        return self.checkpoints / f"stage{index}.ckpt"
 
 
 def train_as(rank: Rank, record: RunRecord, context: Context, folder: Path) -> None:

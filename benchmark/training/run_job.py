@@ -8,10 +8,12 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from benchmark.cell import Context, Job
-from benchmark.store import LOG, PROGRESS, RunRecord, RunStore, utc_now
+from benchmark.store import LOG, PROGRESS, RUN, RunRecord, RunStore, remove_leftovers, utc_now
+from benchmark.training.early_end import Watchdog
 from benchmark.training.lease import Lease, LostLeaseError, held
 from benchmark.training.progress import Progress, Report
 from benchmark.training.progress_file import ProgressFile
@@ -30,26 +32,17 @@ def run_job(job: Job, context: Context, report: Report = lambda progress: None) 
         another run holds the cell, or has taken it because this one seemed dead.
     """
     store = RunStore(context.store)
-    folder = store.path(*job)
-    with held(lease := Lease(store, job)) as taken:
-        if not taken:
-            return None
-        if record := store.ended(job, since=context.started):  # by another run, after this one looked
-            return record
-        progress = ProgressFile(folder)
-
-        def tell(message: Progress) -> None:
-            lease.check()
-            progress.tell(message)
-            report(message)
-
-        try:
-            with _log_file(folder / LOG, private=context.dataset(job.cell).private):
-                return _run(job, context, tell)
-        except LostLeaseError:
-            return None
-        finally:
-            progress.remove()
+    try:
+        with held(lease := Lease(store, job)) as taken:
+            if not taken:
+                return None
+            if record := store.ended(job, since=context.started):  # by another run, after this one looked
+                return record
+            return _run(job, context, lease, report)
+    except LostLeaseError:
+        return None
+    except OSError as error:  # of the store itself, a full disk for example
+        return _recorded(store, RunRecord.failed(job, utc_now(), f"{type(error).__name__}: {error}"))
 
 
 def record_death(job: Job, context: Context, started: str, reason: str) -> RunRecord | None:
@@ -65,15 +58,50 @@ def record_death(job: Job, context: Context, started: str, reason: str) -> RunRe
         The record in the store, that of the job's end if it came that far; None where another run has taken the cell.
     """
     store = RunStore(context.store)
-    with held(Lease(store, job)) as taken:
-        if not taken:
-            return None
-        (store.path(*job) / PROGRESS).unlink(missing_ok=True)
-        return store.ended(job, since=started) or store.write(RunRecord.failed(job, started, reason))
+    failed = RunRecord.failed(job, started, reason)
+    try:
+        with held(Lease(store, job)) as taken:
+            if not taken:
+                return None
+            (store.path(*job) / PROGRESS).unlink(missing_ok=True)
+            return store.ended(job, since=started) or _recorded(store, failed)
+    except OSError:
+        return _recorded(store, failed)
 
 
-def _run(job: Job, context: Context, report: Report) -> RunRecord:
-    from benchmark.training.run_cell import run_cell  # takes seconds; a job that is taken does not need it
+def _run(job: Job, context: Context, lease: Lease, report: Report) -> RunRecord:
+    """Run a job whose lease is held."""
+    import benchmark.training.run_cell  # noqa: F401  # takes seconds, which no limit counts
+
+    store, folder, started = RunStore(context.store), lease.folder, utc_now()
+    remove_leftovers(folder)
+    (folder / RUN).unlink(missing_ok=True)  # of an attempt that failed or whose files are damaged
+    progress = ProgressFile(folder)
+
+    def expire(reason: str) -> None:
+        if not store.ended(job, since=started):
+            _recorded(store, RunRecord.failed(job, started, reason))
+        progress.remove()
+        lease.give_back()
+
+    def tell(message: Progress) -> None:
+        lease.check()
+        watchdog.heard()
+        progress.tell(message)
+        report(message)
+
+    try:
+        with (
+            _log_file(folder / LOG, private=context.dataset(job.cell).private),
+            Watchdog(context.limit, context.stall, expire) as watchdog,
+        ):
+            return _attempt(job, context, tell)
+    finally:
+        progress.remove()
+
+
+def _attempt(job: Job, context: Context, report: Report) -> RunRecord:
+    from benchmark.training.run_cell import run_cell
     from datamodules.base import DataError
 
     try:
@@ -82,7 +110,16 @@ def _run(job: Job, context: Context, report: Report) -> RunRecord:
         logging.exception("%s failed before it began", job.cell)
         known = isinstance(error, DataError) or not context.dataset(job.cell).private  # a private set's tell nothing
         reason = f"{type(error).__name__}: {error}" if known else f"{type(error).__name__} in a private set."
-        return RunStore(context.store).write(RunRecord.failed(job, utc_now(), reason))
+        return _recorded(RunStore(context.store), RunRecord.failed(job, utc_now(), reason))
+
+
+def _recorded(store: RunStore, failed: RunRecord) -> RunRecord:
+    """Write the record of a failure; where the disk is full, the cell stays open and the run still says why."""
+    try:
+        return store.write(failed)
+    except OSError as error:
+        logging.warning("the record of %s cannot be written: %s", failed.cell, error)
+        return replace(failed, folder=store.path(failed.cell, failed.fingerprint))
 
 
 @contextmanager

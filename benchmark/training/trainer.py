@@ -11,6 +11,7 @@ from pathlib import Path
 from lightning import Callback, Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
+from benchmark.training.checkpoint_files import AtomicCheckpointIO
 from benchmark.training.distributed import Rank, ddp
 
 
@@ -38,7 +39,8 @@ def make_trainer(
         accelerator="auto",
         devices=1 if rank is None else rank.devices,
         strategy="auto" if rank is None or alone else ddp(rank),
-        plugins=[LightningEnvironment()] if alone else None,  # a scheduler's variables say nothing of a cell
+        # a scheduler's variables say nothing of a cell
+        plugins=[AtomicCheckpointIO(), *([LightningEnvironment()] if alone else [])],
         sync_batchnorm=sync_batchnorm,
         use_distributed_sampler=False,  # the datamodule serves each rank its part
         precision=precision,  # type: ignore[arg-type]  # Lightning names a wrong one

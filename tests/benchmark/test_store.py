@@ -1,11 +1,12 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmark.cell import Cell
-from benchmark.store import RunRecord, RunStore, write_atomically
+from benchmark.cell import Cell, Job
+from benchmark.store import DamagedRecordError, RunRecord, RunStore, checksums, write_atomically
 
 
 @pytest.fixture
@@ -37,12 +38,55 @@ def test_only_failed_and_absent_runs_are_open(record: RunRecord, tmp_path: Path,
     assert not store.is_done(record.cell, "other data")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"status": "done"}'])
-def test_a_damaged_record_is_named_with_the_cure(record: RunRecord, tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ["[]", '{"status": "done"}'])
+def test_a_record_of_another_kind_is_named_with_the_cure(record: RunRecord, tmp_path: Path, text: str) -> None:
     path = RunStore(tmp_path).write(record).folder / "run.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=rf"{path} is not a run record .*delete its folder"):
         RunStore(tmp_path).runs()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"status": "\xff"}'])
+def test_a_damaged_record_is_named_and_its_cell_is_open_again(
+    record: RunRecord, tmp_path: Path, content: bytes
+) -> None:
+    store = RunStore(tmp_path)
+    path = store.write(record).folder / "run.json"
+    path.write_bytes(content)
+    with pytest.raises(DamagedRecordError, match=rf"{path} is damaged .*`osteomark run` runs that cell again"):
+        store.runs()
+    assert not store.is_done(record.cell, record.fingerprint)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "open_again"),
+    [
+        ("history.csv", b"epo", True),
+        ("history.csv", None, False),
+        ("predictions.parquet", b"other bytes", True),
+        ("predictions.parquet", None, True),
+        ("checkpoints/best.ckpt", b"weig", True),
+        ("checkpoints/best.ckpt", None, False),
+    ],
+)
+def test_a_cell_with_a_damaged_file_is_open_again(
+    record: RunRecord, tmp_path: Path, name: str, content: bytes | None, open_again: bool
+) -> None:
+    store = RunStore(tmp_path)
+    job = Job(record.cell, record.fingerprint)
+    folder = store.path(*job)
+    (folder / "checkpoints").mkdir(parents=True)
+    for file in ("history.csv", "predictions.parquet", "checkpoints/best.ckpt"):
+        (folder / file).write_bytes(b"other text!")
+    sums = checksums(folder, ["history.csv", "predictions.parquet", "checkpoints/best.ckpt", "validation.parquet"])
+    written = store.write(replace(record, status="done", files=sums))
+    assert store.ended(job) == written
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(content)
+    assert (store.ended(job) is None) is open_again
+    assert (name in store.damage(job)) is open_again
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:

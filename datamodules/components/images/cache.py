@@ -146,5 +146,9 @@ def _write(file: Path, fill: Callable[[IO[bytes]], object]) -> None:
     """Write a file that appears complete or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as part:
-        fill(part)
+        try:
+            fill(part)
+        except OSError:  # a full disk
+            os.unlink(part.name)
+            raise
     os.replace(part.name, file)
