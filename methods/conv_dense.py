@@ -31,6 +31,7 @@ class ConvDense(CoordinateMethod):
             "The papers that report this rival name it and cite VGG; they state neither its layers nor its training.",
             "Features are pooled to 4x4 cells and feed two dense layers of 2048, as those of an angle regressor in the "
             "public code of SLSN's first author (zc402/Scoliosis); the convolutions have BatchNorm.",
+            "The convolutions start at random unless weights=imagenet.",
             "The last layer starts at zero and predicts offsets from the mean training shape.",
         ),
     )

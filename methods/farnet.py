@@ -73,6 +73,7 @@ class FARNet(FARNetTraining):
             *TRAINING,
             WEIGHTS,
             PAPER_CODE,
+            "17,858,468 parameters of the public code, of layers that nothing uses, are left out; 61,218,963 are left.",
             "Adaptive Wing is used without its authors' weighted loss map, which the paper does not mention.",
             "The paper's MSFA (+) is not drawn: fused maps are matched by 1x1 convolutions, added, and smoothed by a "
             "3x3.",

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from benchmark.store import RunRecord
+from datamodules.components.badges import OF_RUNS
 from leaderboards.boards.board import Board, RowCost
 from leaderboards.boards.numbers import difference
 from leaderboards.boards.reported import Reported
@@ -28,10 +29,11 @@ def run_badges(
     Args:
         run: One of its runs; an oracle crop and the like stand in its record.
         paper: What is known of the method's paper.
-        caveats: Of the protocol, which are said of the whole board.
+        caveats: Of the protocol, which are said of the whole board. Where they are known, those in the run's record are
+            left out: the protocol may know more by now.
         theirs: Badges of the paper's numbers that stand beside the row's; None where none do.
     """
-    badges = [badge for badge in run.badges if badge not in caveats]
+    badges = [badge for badge in run.badges if badge in OF_RUNS or not caveats]
     weights = paper.get("weights", "")
     if weights and run.status == "done" and run.weights != weights:
         badges.append(f"other weights than the paper's: {run.weights} instead of {weights}")

@@ -40,7 +40,8 @@ PREPARATION: Final = (
 
 PRETRAINED: Final = (
     "With weights=imagenet the backbone reads the grey, equalised and inverted film, 0 to 1, where its weights expect "
-    "red, green and blue under ImageNet's mean and deviation; the paper does not say what its rivals start from."
+    "red, green and blue under ImageNet's mean and deviation; the paper does not say what its rivals start from. "
+    "timm's weights of ResNet-50 were trained with the stride in the 3x3 convolution, which stands in the 1x1 here."
 )
 
 

@@ -171,6 +171,13 @@ def test_weights_that_are_not_the_papers_are_a_badge() -> None:
     assert run_badges(run, {"weights": ""}, (), None) == ()  # the paper does not say
 
 
+def test_a_protocols_caveats_give_way_to_what_it_says_now_where_that_is_known() -> None:
+    cell = Cell("skull", "official", "main", "net", "net")
+    run = RunRecord("done", cell, "f", "", "", badges=("15 films also in training", "oracle crop"))
+    assert run_badges(run, {}, ("16 films also in training",), None) == ("oracle crop",)
+    assert run_badges(run, {}, (), None) == run.badges
+
+
 def test_the_papers_weights_reach_the_row_through_the_facts(tmp_path: Path) -> None:
     write_run(tmp_path, off_by(2, 2), variant="farnet")
     write_run(tmp_path, off_by(2, 2), variant="farnet", hparams=(("weights", "imagenet"),), weights="imagenet")
