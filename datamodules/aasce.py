@@ -34,6 +34,13 @@ IMPLAUSIBLE_ANGLE = 120.0
 LEAKED = re.compile(r"28-Feb-2017-(239|24[0-4]) |01-Mar-2017-319 A |28-Feb-2017-300 E ")
 """Test films that show what a training film or an earlier test film shows (17 of 128): 15 are training films of
 10-Jan-2017, re-cropped and re-annotated; 319 A is the training film 25-Jul-2016-15 B; 300 E is 300 D."""
+SAME_FILMS = {
+    **{"26-Jul-2016-82": "167", "10-Jan-2017-239": "238", "26-Jul-2016-85": "12", "26-Jul-2016-77": "141"},
+    **{"26-Jul-2016-78": "153", "29-Dec-2016-157": "79", "30-Dec-2016-159": "80", "10-Jan-2017-250": "249"},
+    **dict.fromkeys(("20-Jul-2016-1", "20-Jul-2016-5", "20-Jul-2016-16"), "coronal"),
+    **dict.fromkeys(("24-Jul-2016-35", "25-Jul-2016-48", "25-Jul-2016-63"), "coronal"),
+}
+"""Sessions of training films -> numbers of others that show the same films, by pixels; folds keep them together."""
 SESSION = re.compile(r"\d{2}-[A-Za-z]{3}-\d{4}-(\d+|coronal)")
 
 _LEAK_BADGES = ("16 of 128 test films also in training", "1 film twice in test")
@@ -102,14 +109,14 @@ labels/test/    the same four
         Protocol(
             "consistent-5-fold",
             "The 50 test films of consistent, answered by five networks, as in Ao and Wu's cross-validation: each "
-            "validates on a fifth of the other 431 films, sessions kept whole, and trains on the rest (328 to 361).",
+            "validates on 72 to 117 of the other 431 films, sessions and repeats kept whole, and trains on the rest.",
             splits=tuple(f"fold{i}" for i in range(1, 6)),
             caveats=(SHARED_PATIENTS,),
             leaks="patients",
         ),
         Protocol(
             "5-fold",
-            "Five folds of the 481 training films, sessions kept whole: 330 to 353 train, 38 to 49 validate.",
+            "Five folds of the 481 training films, sessions and repeats kept whole: 320-361 train, 36-48 validate.",
             splits=tuple(f"fold{i}" for i in range(1, 6)),
         ),
     )
@@ -142,15 +149,16 @@ labels/test/    the same four
         """Split the published lists; the validation films are a tenth of the training sessions."""
         train, test = ([n for n, label in self._labels.items() if label.part == part] for part in PARTS)
         if self.protocol.name == "5-fold":
-            folds = grouped_folds(train, _patients(train), len(self.protocol.splits))
+            patients = _joined_patients(train)
+            folds = grouped_folds(train, patients, len(self.protocol.splits))
             parts = zip(self.protocol.splits, folds, strict=True)
-            return tuple(_split(name, rest, fold) for name, (rest, fold) in parts)
+            return tuple(Split.validated(name, rest, {"test": fold}, patients) for name, (rest, fold) in parts)
         if self.protocol.name in ("consistent", "consistent-5-fold"):
             draw = ShuffleSplit(1, test_size=max(1, round(len(train) * 50 / 481)), random_state=0)
             rest, test = ([train[i] for i in part] for part in next(draw.split(train)))
             if self.protocol.name == "consistent":
                 return (_split("main", rest, test),)
-            folds = grouped_folds(sorted(rest), _patients(rest), len(self.protocol.splits))
+            folds = grouped_folds(sorted(rest), _joined_patients(rest), len(self.protocol.splits))
             parts = zip(self.protocol.splits, folds, strict=True)
             return tuple(Split(name, trained, fold, {"test": tuple(test)}) for name, (trained, fold) in parts)
         if self.protocol.name == "leak-free":
@@ -225,6 +233,11 @@ def _patient(stem: str) -> str:
 
 def _patients(stems: Sequence[str]) -> dict[str, str]:
     return {stem: _patient(stem) for stem in stems}
+
+
+def _joined_patients(stems: Sequence[str]) -> dict[str, str]:
+    sessions = {stem: SESSION.search(stem) for stem in stems}
+    return {stem: SAME_FILMS.get(found[0] if found else "", _patient(stem)) for stem, found in sessions.items()}
 
 
 def _table(path: Path, rows: int, columns: int) -> Float[np.ndarray, "rows columns"] | None:

@@ -79,9 +79,28 @@ def test_aasce_consistent_and_folds_have_their_sizes(aasce: Path) -> None:
     validated = [name for split in shared for name in split.val]
     assert sorted(validated) == sorted(found["consistent"].train + found["consistent"].val)
     assert all(set(split.train) | set(split.val) == set(validated) for split in shared)
-    assert (min(len(s.train) for s in shared), max(len(s.train) for s in shared)) == (328, 361)
-    tested = [AASCE(aasce, "5-fold", f"fold{i}").split.tests["test"] for i in range(1, 6)]
+    assert sorted(len(split.val) for split in shared) == [72, 76, 76, 90, 117]
+    folds = [AASCE(aasce, "5-fold", f"fold{i}").split for i in range(1, 6)]
+    assert [min(map(len, parts)) for parts in ([s.train for s in folds], [s.val for s in folds])] == [320, 36]
+    assert [max(map(len, parts)) for parts in ([s.train for s in folds], [s.val for s in folds])] == [361, 48]
+    tested = [split.tests["test"] for split in folds]
     assert len({name for names in tested for name in names}) == sum(map(len, tested)) == 481
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("20-Jul-2016-1 A AP", "20-Jul-2016-coronal4"), ("22-Nov-2016-153 B AP", "26-Jul-2016-78 B AP")],
+)
+def test_aasce_folds_keep_films_together_that_repeat_under_another_session(
+    aasce: Path, first: str, second: str
+) -> None:
+    pair = {f"sunhl-1th-{first}", f"sunhl-1th-{second}"}
+    for protocol in ("5-fold", "consistent-5-fold"):
+        for split in AASCE(aasce, protocol).published:
+            parts = [set(split.train), set(split.val)]
+            parts += [set(split.tests["test"])] if protocol == "5-fold" else []
+            known = pair & set.union(*parts)
+            assert any(known <= part for part in parts)
 
 
 @pytest.mark.parametrize("spec", [InputSpec((256, 128)), InputSpec((128, 128), fit="pad")], ids=["stretch", "pad"])
