@@ -98,6 +98,11 @@ def read_pack(path: Path) -> Pack:
         ValueError: It is no pack, holds what a pack does not hold, or its files are not those that its manifest hashes.
         FileNotFoundError: There is no such file.
     """
+    if path.suffix == ".parquet" and path.is_file():
+        raise ValueError(
+            f"{path} is a table of points, no pack; `osteomark leaderboard verify` takes the zip file of "
+            "`osteomark leaderboard submit`, which the points were published from."
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             files = dict(_members(path, archive))

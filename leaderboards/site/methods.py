@@ -89,24 +89,36 @@ def _page(
     sections = [
         Section("Results", (_results(mine),)),
         Section("Differs from the paper", (Bullets(tuple(paper["differs"])),)) if paper.get("differs") else None,
-        Section("Variants", (_variants(variants),)) if variants else None,
+        Section("Hyper-parameters", (_variants(variants, mine),)) if variants else None,
         Section("Films", sections=tuple(films)) if films else None,
     ]
     return Page(method_page(name), name, lead, tuple(filter(None, sections)), {}, name, paper.get("url", ""))
 
 
-def _variants(known: Mapping[str, Any]) -> PageTable:
-    """Return the hyper-parameters of the variants that ran."""
+def _variants(known: Mapping[str, Any], mine: Sequence[tuple[Board, str, Row]]) -> PageTable:
+    """Return the hyper-parameters of the variants that ran, and beside them what each result set differently."""
+    set_here = {
+        (f"{row.label} here", board.page): dict(text.split("=", 1) for text in row.settings if "=" in text)
+        for board, _, row in mine
+        if row.settings
+    }
     names = dict.fromkeys(key for entry in known.values() for key in entry["hparams"])
+    names |= dict.fromkeys(key for settings in set_here.values() for key in settings)
     rows = [
         TableRow(
-            (TableCell(key), *(TableCell(_plain(entry["hparams"].get(key, NO_NUMBER))) for entry in known.values()))
+            (
+                TableCell(key),
+                *(TableCell(_plain(entry["hparams"].get(key, NO_NUMBER))) for entry in known.values()),
+                *(TableCell(settings.get(key, ""), best=key in settings) for settings in set_here.values()),
+            )
         )
         for key in names
     ]
-    columns = (TableColumn("Hyper-parameter"), *(TableColumn(variant) for variant in known))
-    caption = "Hyper-parameters of the variants that ran"
-    return PageTable("variants", caption, columns, tuple(rows), note="What a run set differently stands on its board.")
+    columns = (TableColumn("Hyper-parameter"), *(TableColumn(variant, "the method's own") for variant in known))
+    columns += tuple(TableColumn(label, page) for label, page in set_here)
+    note = "An empty cell is as the variant's own. Columns of a board hold what its row set differently."
+    caption = "Hyper-parameters: the variants' own, and what each result set differently"
+    return PageTable("variants", caption, columns, tuple(rows), note=note)
 
 
 def _plain(value: object) -> str:

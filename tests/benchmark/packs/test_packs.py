@@ -104,6 +104,13 @@ def refusal(path: Path, phantoms: Path) -> str:
     return str(caught.value)
 
 
+def test_a_published_table_of_points_is_told_from_a_pack(tmp_path: Path) -> None:
+    path = tmp_path / "points.parquet"
+    path.write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=r"is a table of points, no pack; .* takes the zip file"):
+        packs.read_pack(path)
+
+
 def test_a_pack_is_the_same_every_time_and_holds_no_label(store: Path) -> None:
     folder = folder_of(store)
     content = pack_run(folder)

@@ -18,10 +18,11 @@ import pytest
 
 from benchmark.cli.main import main
 from benchmark.predictions import read_predictions
+from leaderboards import PUBLISHED
 from leaderboards.boards.case_scores import CaseScores
 from leaderboards.boards.read import read_boards
 from leaderboards.pages.svg import COLOURS, FLOOR_COLOUR, ON_DARK
-from leaderboards.site.build import build_site
+from leaderboards.site.build import build_published_site, build_site
 from leaderboards.site.charts.curves import error_curves, film_curves
 from leaderboards.site.charts.figures import Series, Styles
 from leaderboards.site.charts.pareto import pareto
@@ -330,6 +331,16 @@ def test_a_card_says_who_leads_with_ties_floor_and_papers(site: Path) -> None:
     words = html.unescape(re.sub(r"<[^>]+>", " ", card[1]))
     for said in ("posenet leads", "no other row", "the leader is significantly better (corrected p", "Rival <b>"):
         assert said in " ".join(words.split())
+
+
+def test_a_methods_page_sets_each_results_own_hyper_parameters_beside_the_methods(tmp_path: Path) -> None:
+    build_published_site(PUBLISHED, tmp_path)
+    text = (tmp_path / "method-farnet.html").read_text()
+    (line,) = re.findall(r"<tr[^>]*>\s*<th scope=\"row\"[^>]*>width.*?</tr>", text, flags=re.DOTALL)
+    cells = [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", line, flags=re.DOTALL)]
+    assert cells[0] == "width"
+    assert "256" in cells
+    assert "64" in cells
 
 
 def test_the_published_site_needs_no_store_no_film_and_little_room(
