@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from benchmark.predictions import POINT, PREDICTIONS, PUBLISHED, SIZE, read_table
 from benchmark.store import FACTS, STRESS, RunRecord, RunStore, write_atomically
-from leaderboards.boards.board import Board
+from leaderboards.boards.board import Board, Row
 from leaderboards.boards.case_scores import CaseScore, CaseScores
 from leaderboards.boards.published import CASE_KEY, CASES
 from leaderboards.site.published_rows import POINTS
@@ -59,7 +59,7 @@ def publish(store: Path | str, boards: Sequence[Board], out: Path | str) -> list
         files[STRESS] = _public_rows(root / STRESS, keys)
     written = write_files(files, folder)
     runs = [run for run in RunStore(root).runs() if (run.cell.dataset, run.cell.protocol, run.content) in keys]
-    return [*written, *(_publish_points(run, folder, facts) for run in runs if run.status == "done" and not run.human)]
+    return [*written, *(publish_points(run, folder, facts) for run in runs if run.status == "done" and not run.human)]
 
 
 def case_csv(scores: Mapping[str, Mapping[str, Mapping[str, CaseScore]]]) -> str:
@@ -120,17 +120,38 @@ def _case_scores(boards: Sequence[Board], scores: CaseScores) -> dict[str, dict[
 
 
 def _summaries(boards: Sequence[Board], answers: RunPredictions) -> dict[str, dict[str, RowSummary]]:
-    found: dict[str, dict[str, RowSummary]] = {}
-    for board in boards:
-        for row in board.ranked:
-            predicted = answers.row(row, board.test_set)
-            summary = predicted and summarise(predicted, board.facts.get("unit", "px"), answers.history(row))
-            if summary is not None:
-                found.setdefault(board.test_set, {})[row.key] = summary
+    found = {board.test_set: row_summaries(board, board.ranked, answers) for board in boards}
+    return {test_set: summaries for test_set, summaries in found.items() if summaries}
+
+
+def row_summaries(board: Board, rows: Sequence[Row], answers: RunPredictions) -> dict[str, RowSummary]:
+    """Sum up the errors of rows.
+
+    Args:
+        board: Their board.
+        rows: Those that are wanted.
+        answers: Reads their runs.
+
+    Returns:
+        `Row.key` to its summary, where its runs are there.
+    """
+    found: dict[str, RowSummary] = {}
+    for row in rows:
+        predicted = answers.row(row, board.test_set)
+        summary = predicted and summarise(predicted, board.facts.get("unit", "px"), answers.history(row))
+        if summary is not None:
+            found[row.key] = summary
     return found
 
 
-def _publish_points(run: RunRecord, folder: Path, facts: Mapping[str, Any]) -> Path:
+def publish_points(run: RunRecord, folder: Path, facts: Mapping[str, Any]) -> Path:
+    """Write the points of a run.
+
+    Args:
+        run: The run.
+        folder: Of published leaderboards.
+        facts: What is known of the datasets.
+    """
     cell, size = run.cell, facts["datasets"].get(run.cell.dataset, {}).get("official_size")
     path = folder / POINTS / cell.dataset / cell.protocol / cell.split / f"{cell.variant}-{run.folder.name}.parquet"
     table, frame = read_table(run.folder / PREDICTIONS, (*PUBLISHED, *SIZE)), OWN_FRAME

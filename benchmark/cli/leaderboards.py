@@ -29,6 +29,7 @@ def leaderboard(
     out: Path | None = None,
     plugin: Sequence[Path] = (),
     publish: bool = False,
+    add_to: Path | None = None,
     on: On = "test",
 ) -> int:
     """Score the finished runs, write their leaderboards and show them.
@@ -39,17 +40,20 @@ def leaderboard(
         plugin: Python files with methods of your own.
         publish: Write beside the tables what a published folder needs: predicted points, scores of films and summed
             errors, without the films' labels.
+        add_to: Folder of published leaderboards to which the store's rows are added; each takes the place of the
+            published row of the same variant.
         on: The films on which runs are ranked: "validation" to choose settings, with no test film looked at.
     """
     from benchmark.predictions import SCORED
     from benchmark.store import STRESS
-    from leaderboards.build import read_leaderboards, write_leaderboards
+    from leaderboards.add_rows import add_rows
+    from leaderboards.build import read_leaderboards, rewrite_published, write_leaderboards
     from leaderboards.publish import publish as write_publication
     from leaderboards.robustness.page import write_stress
     from leaderboards.text.terminal import show
 
-    if publish and on != "test":
-        raise ValueError("--publish writes points and scores of test films; leave out --on validation.")
+    if (publish or add_to) and on != "test":
+        raise ValueError("points and scores of test films are published; leave out --on validation.")
     score(store=store, plugin=plugin, on=on)
     folder = out or store / SCORED[on].boards
     content = read_leaderboards(store, on=on)
@@ -58,6 +62,9 @@ def leaderboard(
         write_stress(store, folder)
     if publish:
         write_publication(store, content.boards, folder)
+    if add_to:
+        written = [*add_rows(store, content.boards, add_to), *rewrite_published(add_to)]
+        console.print(f"{len(written)} files of {add_to} written anew", markup=False)
     return 0
 
 
