@@ -114,6 +114,9 @@ def _page_files(folder: Path, boards: Sequence[Board], new: Mapping[Place, Board
         of_test |= {row.key: of_films.of_row(row, board.test_set, board.columns[0].name) for row in added}
         summed |= row_summaries(other, added, answers)
         content.append(merged(board, other, of_test))
+        order = [row.key for row in content[-1].ranked]  # as they are written from a store
+        scores[board.test_set] = {key: of_test[key] for key in order if key in of_test}
+        summaries[board.test_set] = {key: summed[key] for key in order if key in summed}
     return {
         f"{page}.json": page_json(content),
         f"{CASES}/{page}.csv": case_csv(scores),
