@@ -379,8 +379,8 @@ def test_the_terminal_cuts_no_column_off_where_budgets_differ(store: Path, tmp_p
     [
         (200, []),
         (100, ["ms per image"]),
-        (80, ["params", "ms per image", "SDR 2 mm (%) ↑"]),
-        (60, ["SD (mm)", "training"]),
+        (80, ["params", "ms per image", "SD (mm) ↓"]),
+        (60, ["Median (mm) ↓", "training"]),
     ],
 )
 def test_columns_are_left_out_by_importance_until_the_table_fits(store: Path, width: int, left_out: list[str]) -> None:
