@@ -1,11 +1,9 @@
 """Nothing that a store, a pack or a card holds is run: no pickles, no YAML that makes objects."""
 
 import ast
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from benchmark.matrix import Matrix
@@ -68,14 +66,3 @@ def test_a_matrix_that_runs_code_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not YAML"):
         Matrix.load(matrix, DatasetRegistry())
     assert not mark.exists()
-
-
-def test_a_cached_film_that_runs_code_is_decoded_again(tmp_path: Path) -> None:
-    class Evil:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return os.system, (f"touch {tmp_path / 'ran'}",)
-
-    np.save(tmp_path / "film.npy", np.array([Evil()], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="allow_pickle=False"):
-        np.load(tmp_path / "film.npy", allow_pickle=False)
-    assert not (tmp_path / "ran").exists()
