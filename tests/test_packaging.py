@@ -9,7 +9,7 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torchvision  # noqa: F401  (the cure is looked at after its work is done)
 from packaging.requirements import Requirement
@@ -17,16 +17,19 @@ from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("benchmark", "datamodules", "leaderboards", "methods", "metrics")
+EXTRAS = ("export", "ray", "slurm", "weights")
+"""What the packages can do only where an extra is installed."""
 
 
-def project() -> dict[str, list[str]]:
+def project() -> dict[str, Any]:
     """The ``[project]`` table of ``pyproject.toml``."""
     return tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
-def declared() -> dict[str, Requirement]:
-    """The declared dependencies by their canonical names."""
-    requirements = [Requirement(line) for line in project()["dependencies"]]
+def declared(extra: str = "") -> dict[str, Requirement]:
+    """The declared dependencies, or those of an extra, by their canonical names."""
+    lines = project()["optional-dependencies"][extra] if extra else project()["dependencies"]
+    requirements = [Requirement(line) for line in lines]
     return {canonicalize_name(requirement.name): requirement for requirement in requirements}
 
 
@@ -60,7 +63,16 @@ def cure() -> ModuleType:
 
 
 def test_every_imported_distribution_is_declared_and_every_declared_one_imported() -> None:
-    assert imported() == set(declared())
+    needed, found = set(declared()), imported()
+    optional = {name for extra in EXTRAS for name in declared(extra)}
+    assert needed - found == set()
+    assert found - needed - optional == set()
+    assert needed & optional == set()
+
+
+def test_development_installs_every_extra_that_the_tests_use() -> None:
+    (own,) = (line for line in declared("dev").values() if line.name == project()["name"])
+    assert own.extras == {"export", "ray", "slurm"}
 
 
 def test_the_cpu_pins_lie_within_the_declared_bounds() -> None:
@@ -80,8 +92,8 @@ def test_every_bound_says_why() -> None:
 def test_make_help_has_one_line_for_each_target() -> None:
     printed = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     targets = re.findall(r"^  make (\w+) +\S", printed, flags=re.MULTILINE)
-    expected = ["help", "install", "lint", "type", "test", "fuzz", "docs", "smoke", "benchmark", "leaderboard", "site"]
-    assert sorted(targets) == sorted(expected)
+    expected = "benchmark docs faults fuzz help install leaderboard lint published scale site smoke test type"
+    assert sorted(targets) == expected.split()
 
 
 def test_starting_python_imports_neither_torch_nor_torchvision() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -19,6 +17,7 @@ from benchmark.cell import Context, Job
 from benchmark.engines.base import STOPPED, Outcome, Watch, limit_threads
 from benchmark.store import RunRecord, utc_now
 from benchmark.training.early_end import GRACE_SECONDS, ended_by_sigterm
+from benchmark.training.processes import follow_parent, fork_loaders
 from benchmark.training.progress import STARTING, Progress
 from benchmark.training.run_job import record_death, run_job
 
@@ -279,10 +278,9 @@ def work(connection: Connection, slots: tuple[Slot, ...], context: Context) -> N
         context: For all jobs.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    follow_parent()
     take(slots)
-    if sys.platform == "linux":  # loaders fork, as in any other process; spawned ones would pickle the whole trainer
-        multiprocessing.set_start_method("fork", force=True)
+    fork_loaders()
     with ended_by_sigterm():
         while True:
             try:
@@ -290,10 +288,3 @@ def work(connection: Connection, slots: tuple[Slot, ...], context: Context) -> N
             except EOFError:
                 return
             connection.send(Ended(run_job(job, context, connection.send)))
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

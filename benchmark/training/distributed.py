@@ -6,10 +6,7 @@ that train only. They find each other by a file in a temporary folder, so that c
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +19,7 @@ from torch import distributed
 from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_processes
 
 from benchmark.cell import Budget
+from benchmark.training.processes import follow_parent, fork_loaders
 
 
 class Rank(NamedTuple):
@@ -122,7 +120,8 @@ def other_ranks(devices: int, work: Callable[..., None], *arguments: Any) -> Ite
 
 def _other_rank(index: int, devices: int, meeting: Path, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     """Be rank `index` + 1; torch hands an exception over to rank 0."""
-    threading.Thread(target=_die_with_rank_0, daemon=True).start()
+    follow_parent()
+    fork_loaders()
     rank = Rank(index + 1, devices)
     with _group(rank, meeting):
         work(rank, *arguments)
@@ -147,10 +146,3 @@ def _blame(others: ProcessContext, error: BaseException) -> None:
     except ProcessException as failed:
         last = str(failed).strip().splitlines()[-1]
         raise RuntimeError(f"the process of another device failed: {last}") from failed
-
-
-def _die_with_rank_0() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

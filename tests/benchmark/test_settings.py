@@ -58,6 +58,11 @@ def test_a_setting_has_the_key_of_the_same_value_in_a_matrix(tmp_path: Path) -> 
     assert cells(tmp_path, *settings)["posenet"] == cells(tmp_path, matrix=written)["posenet"]
 
 
+def test_a_setting_of_the_engine_wins_over_the_matrix() -> None:
+    found = apply_settings(Matrix(engine={"name": "ray", "num_gpus": 1}), ["engine.num_gpus=0.5"], methods.discover())
+    assert found.engine == {"name": "ray", "num_gpus": 0.5}
+
+
 @pytest.mark.parametrize("written", ["16", "16.0", '"16"'])
 def test_a_number_of_another_spelling_is_the_same_number(tmp_path: Path, written: str) -> None:
     value = values(tmp_path, "posenet", f"posenet.batch_size={written}")["batch_size"]

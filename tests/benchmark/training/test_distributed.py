@@ -23,8 +23,8 @@ def history(record: RunRecord) -> pd.DataFrame:
 
 @pytest.mark.slow
 def test_two_devices_train_as_one_does_at_equal_batch(context: Context, make_cell: MakeCell) -> None:
-    one = run_cell(make_cell("plain", budget=Budget("test", train_cases=12)), context)
-    two = run_cell(make_cell("plain", budget=Budget("test", train_cases=12, devices=2)), context)
+    one = run_cell(make_cell("plain", budget=Budget("test", train_cases=12, workers=1)), context)
+    two = run_cell(make_cell("plain", budget=Budget("test", train_cases=12, workers=1, devices=2)), context)
     assert one.folder != two.folder
     for column in ("train/loss", MONITOR, "lr"):
         assert history(two)[column].to_list() == pytest.approx(history(one)[column].to_list(), rel=TOLERANCE)
