@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 
@@ -14,6 +14,9 @@ from benchmark.training.model_file import ENTRY, ModelFacts, read_model
 from datamodules import DatasetRegistry
 from datamodules.components.schema import LandmarkSchema
 from methods.base import Method
+
+FIRST_VERSION: Final = 1
+"""Of every method, when checkpoints did not state it yet."""
 
 
 class Model(NamedTuple):
@@ -50,11 +53,7 @@ def load_model(path: Path, plugins: Sequence[Path] = (), names: LandmarkSchema |
     if facts.method not in known:
         raise ValueError(f"{file} is of the method {facts.method!r}, which is not here; give its file with --plugin.")
     method_class = known[facts.method]
-    if method_class.version != facts.version:
-        raise ValueError(
-            f"{file} was trained by version {facts.version} of {facts.method}, and version {method_class.version} is "
-            f"here, which would answer otherwise; train it again, or use the Osteomark that trained it."
-        )
+    _check_version(file, facts.method, facts.version, method_class)
     if names is not None:
         facts = facts.with_names(names)
     method = method_class(facts.schema, **dict(facts.hparams))
@@ -111,5 +110,15 @@ def _facts_of(record: RunRecord | None, file: Path, known: dict[str, type[Method
     dataset = DatasetRegistry(descriptions=store / CARDS).find(cell.dataset)
     if cell.method not in known:
         raise ValueError(f"{file} is of the method {cell.method!r}, which is not here; give its file with --plugin.")
+    _check_version(file, cell.method, FIRST_VERSION, known[cell.method])
     method = known[cell.method](dataset.schema, **dict(cell.hparams))
-    return ModelFacts.of(record, dataset, 1, method.input_spec)
+    return ModelFacts.of(record, dataset, FIRST_VERSION, method.input_spec)
+
+
+def _check_version(file: Path, name: str, trained: int, method_class: type[Method]) -> None:
+    """Refuse a network of another version of its method."""
+    if method_class.version != trained:
+        raise ValueError(
+            f"{file} was trained by version {trained} of {name}, and version {method_class.version} is here, which "
+            f"would answer otherwise; train it again, or use the Osteomark that trained it."
+        )

@@ -12,7 +12,7 @@ from leaderboards.boards.board import Board
 from leaderboards.pages.board_page import board_page
 from leaderboards.pages.comparisons import board_diagram, diagram_name
 from leaderboards.pages.model import Page
-from leaderboards.pages.overview import average_rank_diagram, average_rank_file, overview_page
+from leaderboards.pages.overview import average_rank_diagram, average_rank_file, left_out, overview_page
 
 
 class BoardPage(NamedTuple):
@@ -36,11 +36,13 @@ class Leaderboards(NamedTuple):
         overview: The page over all boards.
         pictures: Its drawings: file name to SVG.
         pages: One per dataset and protocol, in order.
+        left_out: A sentence on runs that are on no board, where there are any.
     """
 
     overview: Page
     pictures: Mapping[str, str]
     pages: tuple[BoardPage, ...]
+    left_out: tuple[str, ...] = ()
 
     @property
     def boards(self) -> tuple[Board, ...]:
@@ -59,7 +61,8 @@ def assemble(boards: Sequence[Board], on: On = "test", tuning: int = 0) -> Leade
     ranks = average_ranks(boards)
     drawn = {average_rank_file(each): average_rank_diagram(each) for each in ranks}
     pages = [_board_page(tuple(group)) for _, group in groupby(boards, key=lambda board: board.page)]
-    return Leaderboards(overview_page(boards, ranks, on, tuning), _known(drawn), tuple(pages))
+    overview = overview_page(boards, ranks, on, tuning)
+    return Leaderboards(overview, _known(drawn), tuple(pages), left_out(tuning, on))
 
 
 def _board_page(boards: tuple[Board, ...]) -> BoardPage:

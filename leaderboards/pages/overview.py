@@ -46,6 +46,18 @@ LEFT_OUT: Final = 10
 """So many methods that are not in an average rank are named."""
 
 
+def left_out(tuning: int, on: On = "test") -> tuple[str, ...]:
+    """Say that runs are on no board of test films because they tune; nothing where there are none.
+
+    Args:
+        tuning: How many there are.
+        on: The films on which runs are ranked.
+    """
+    if not tuning or on != "test":
+        return ()
+    return (f"{tuning} runs that tune are left out: no test film was predicted (`{_TUNED}` ranks them).",)
+
+
 def overview_page(boards: Sequence[Board], ranks: Sequence[AverageRanks], on: On = "test", tuning: int = 0) -> Page:
     """Assemble the overview.
 
@@ -55,14 +67,13 @@ def overview_page(boards: Sequence[Board], ranks: Sequence[AverageRanks], on: On
         on: The films on which runs are ranked.
         tuning: How many runs are left out since no test film was predicted.
     """
-    left_out = f"{tuning} runs that tune are left out: no test film was predicted (`{_TUNED}` ranks them)."
     lead = (
         *([] if on == "test" else [_ON_VALIDATION]),
         "One board per dataset, protocol and test set. Numbers of two boards cannot be compared; ranks can, with care.",
         "`value [low, high]` is a score with its 95 % interval, by 1,000 bootstrap resamples of patients where they "
         "are known, else of films. It says how much the score depends on the tested films, not on the training.",
         *([SEEDS] if any(len(board.ranked[0].seeds) > 1 for board in boards if board.ranked) else []),
-        *([left_out] if tuning and on == "test" else []),
+        *left_out(tuning, on),
     )
     places = board_addresses(boards)
     leaders = PageTable(

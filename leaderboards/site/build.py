@@ -118,7 +118,7 @@ def _first_page(
     cards = Section("Verdicts", (*banners(boards), board_cards(boards, galleries, cases)), id="verdicts")
     deeper = (*content.overview.sections, *_costs(boards, styles))
     return content.overview._replace(
-        lead=(_LEAD,), sections=(cards, *(section._replace(folded=True) for section in deeper))
+        lead=(_LEAD, *content.left_out), sections=(cards, *(section._replace(folded=True) for section in deeper))
     )
 
 

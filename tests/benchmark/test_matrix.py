@@ -170,15 +170,13 @@ def test_our_own_matrices_name_what_exists(name: str) -> None:
 
 SHARED = ("input_size", "film_size", "view_size", "crop_size", "schedule", "augment", "rotation")
 """Hyper-parameters that a reduced matrix gives to a paper's rivals as to its method."""
-BEFORE = ("real-full-image", "isbi2015")
-"""Where FARNet's rivals had more epochs than it when they were trained."""
 OWN = {path.stem: Matrix.load(path, DatasetRegistry()) for path in sorted(FOLDER.glob("*.yaml"))}
 
 
 @pytest.mark.parametrize(
     ("name", "dataset"),
     [
-        pytest.param(*pair, marks=[pytest.mark.xfail(reason="trained before this rule")] if pair == BEFORE else [])
+        pair
         for name, matrix in OWN.items()
         if not matrix.smoke
         for pair in [(name, entry.name) for entry in matrix.datasets] or [(name, "aasce")]

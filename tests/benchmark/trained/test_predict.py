@@ -276,7 +276,7 @@ def test_a_changed_method_refuses_its_old_checkpoints(
 
 
 def test_a_checkpoint_of_an_older_version_is_used_with_its_run_only(
-    runs: dict[str, RunRecord], tmp_path: Path, phantoms: Path
+    runs: dict[str, RunRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(shutil.copytree(runs["steady"].folder.parents[4], tmp_path / "runs"))
     run = folder / runs["steady"].folder.relative_to(runs["steady"].folder.parents[4])
@@ -285,6 +285,10 @@ def test_a_checkpoint_of_an_older_version_is_used_with_its_run_only(
     facts = ModelFacts.from_entry(stored.pop(ENTRY), file)
     torch.save(stored, file)
     assert load_model(run, PLUGINS).facts == facts
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmark.trained.model.FIRST_VERSION", 0)  # the method has changed since
+        with pytest.raises(ValueError, match="version 0 of steady, and version 1 is here"):
+            load_model(run, PLUGINS)
     alone = Path(shutil.copy(file, tmp_path / "alone.ckpt"))
     with pytest.raises(ValueError, match="older than self-contained checkpoints; give its run's folder"):
         load_model(alone, PLUGINS)

@@ -99,7 +99,7 @@ def test_unreadable_films_are_listed_with_reason_and_cure_also_when_all_are(
     revealed = capsys.readouterr().out
     for text, clear in ((said, not private), (revealed, True)):
         assert ("film07.png cannot be read as a film (it is damaged" in text) == clear
-        assert ("--allow-missing to go on" in text) == clear
+        assert ("mend or restore the file" in text) == clear
     with pytest.raises(DataError, match=r"no film of .* can be read; the first: "):
         _ = loaded(card).inventory
 
