@@ -50,8 +50,8 @@ def run(
         card: The same, for files of cards.
         seeds: Run these instead of the matrix' seeds.
         epochs: Train every stage so many epochs.
-        set_: Values over everything in the matrix: posenet.lr=0.01, '*.lr=0.01' for every method that has it,
-            budget.epochs=20, engine.num_gpus=0.5; the last one wins.
+        set_: Values over everything in the matrix: posenet.lr=0.01 (a star instead of the method's name means every
+            method that has it), budget.epochs=20, engine.num_gpus=0.5; the last one wins.
         purpose: "tune" to choose settings: no test film is predicted, and runs are ranked on their validation films;
             the matrix says it if not given.
         allow_missing: Go on without the cases whose files are missing or unreadable.

@@ -44,7 +44,7 @@ def test_commands_about_test_films_say_what_such_a_store_lacks(
         "leaderboard": "all of them tune; `osteomark leaderboard --on validation` ranks them",
         "stress": "no trained run that was tested",
         f"leaderboard submit {run.folder}": "is of a matrix that tunes",
-        "leaderboard --on validation --publish": "--publish writes points and scores of test films",
+        "leaderboard --on validation --publish": "points and scores of test films are published",
     }
     for line, sentence in lines.items():
         assert main(line.split()) == 2
