@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from benchmark.cell import Cell, Context, Job
-from benchmark.engines.local import LocalEngine, Slot
+from benchmark.engines.local import LocalEngine
 from benchmark.predictions import PREDICTIONS, VALIDATION, read_table
 from benchmark.store import CHECKPOINTS, HISTORY, LOG, RunRecord, RunStore
 from benchmark.training.callbacks import NonFiniteLossError
@@ -85,7 +85,7 @@ def test_a_loss_that_is_no_number_stops_the_fit_and_names_the_films(context: Con
 @pytest.mark.slow
 def test_a_cell_that_hangs_is_ended_recorded_and_free(context: Context, make_cell: MakeCell) -> None:
     job = job_of(make_cell("faulty-hang"), context)
-    ((_, hung),) = LocalEngine([Slot(0, None, 1)]).run([job], replace(context, stall=8.0), lambda job, progress: None)
+    ((_, hung),) = LocalEngine(slots=1).run([job], replace(context, stall=8.0), lambda job, progress: None)
     assert hung is not None
     assert (hung.status, hung.reason) == ("failed", "It made no progress for 8 s.")
     assert RunStore(context.store).runs() == [hung]
