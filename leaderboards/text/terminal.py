@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -14,7 +15,7 @@ from rich.console import Console
 from leaderboards.boards.board import Board, Row
 from leaderboards.pages.leaderboards import Leaderboards
 from leaderboards.pages.model import BLANK, WARNING, PageTable, Section, TableCell
-from leaderboards.pages.scores import COSTS
+from leaderboards.pages.scores import COSTS, marks_of
 from leaderboards.text.markdown import cell_text
 
 WIDTH: Final = 120
@@ -92,7 +93,7 @@ def _columns(
     scores = [c for c in board.columns if any(cells[row.key].get(c.name, BLANK).sort is not None for row in rows)]
     columns = [
         _Column("#", [board.rank_text(row) for row in rows]),
-        _Column("method", [_name(cells[row.key]["method"]) for row in rows], justify="left"),
+        _Column("method", [_name(board, row) for row in rows], justify="left"),
     ]
     if len(budgets) > 1:  # in numbers, which the footnote explains
         places = {budget: str(place) for place, budget in enumerate(budgets, 1)}
@@ -126,8 +127,8 @@ def _width(table: rich.table.Table, console: Console) -> int:
 
 
 def _by_row(section: Section) -> dict[str, dict[str, TableCell]]:
-    """Return the cells of all tables of a test set by the row's key and the column's name."""
-    cells: dict[str, dict[str, TableCell]] = {}
+    """Return the cells of all tables of a test set by row key and column name, empty for a row in none."""
+    cells = defaultdict[str, dict[str, TableCell]](dict)
     for block in chain.from_iterable(part.blocks for part in section.sections):
         for row in block.rows if isinstance(block, PageTable) else ():
             named = {column.name: cell for column, cell in zip(block.columns, row.cells, strict=True) if column.name}
@@ -135,5 +136,5 @@ def _by_row(section: Section) -> dict[str, dict[str, TableCell]]:
     return cells
 
 
-def _name(cell: TableCell) -> str:
-    return " ".join([cell.text, *(f"({mark.text})" for mark in cell.marks if mark.status != WARNING)])
+def _name(board: Board, row: Row) -> str:
+    return " ".join([row.label, *(f"({mark.text})" for mark in marks_of(board, row) if mark.status != WARNING)])

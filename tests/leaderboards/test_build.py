@@ -395,3 +395,14 @@ def test_columns_are_left_out_by_importance_until_the_table_fits(store: Path, wi
     assert ("Left out to fit" in note) == bool(left_out)
     assert [name for name in left_out if name not in note.split("Left out to fit: ")[-1]] == []
     assert "MRE" in drawn[1]
+
+
+def test_a_store_in_which_every_cell_failed_is_printed_with_their_names(skull: type[Skull], tmp_path: Path) -> None:
+    del skull
+    for variant in ("mean_shape", "unet"):
+        write_run(tmp_path, None, variant, reason="RuntimeError: out of memory")
+    score(tmp_path)
+    shown = io.StringIO()
+    show(read_leaderboards(tmp_path), [], Console(file=shown, width=120))
+    assert "no run was scored" in shown.getvalue()
+    assert "mean_shape (failed)" in shown.getvalue() and "unet (failed)" in shown.getvalue()
