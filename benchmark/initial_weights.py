@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmark.cell import Cell
-from benchmark.store import CHECKPOINTS, RUN, RunRecord, RunStore, write_atomically
+from benchmark.store import RUN, RunRecord, RunStore, write_atomically
 from methods.base import Method
 from methods.components.initial_weights import read_weights
 
@@ -96,10 +96,9 @@ def _others(cell: Cell) -> dict[str, object]:
 
 def _kept(run: RunRecord, root: Path) -> str:
     """Copy the weights that a run's record names."""
-    file = str(run.checkpoint.get("file", ""))
-    if run.status != "done" or not file:
+    if run.status != "done" or not run.checkpoint.get("file"):
         raise ValueError(f"{INIT_FROM} names {run.folder}, which is no finished run with weights; run it first.")
-    return _copied(run.folder / CHECKPOINTS / file, run.cell.dataset, root)
+    return _copied(run.weights_file, run.cell.dataset, root)
 
 
 def _copied(checkpoint: Path, origin: str, root: Path) -> str:

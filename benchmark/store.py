@@ -131,6 +131,11 @@ class RunRecord:
         return cls("failed", job.cell, job.fingerprint, started, utc_now(), reason=reason)
 
     @property
+    def weights_file(self) -> Path:
+        """The checkpoint that predicted a trained run's films, whether or not it is still there."""
+        return self.folder / CHECKPOINTS / str(self.checkpoint.get("file"))
+
+    @property
     def finished_well(self) -> bool:
         """Whether there is nothing left to run."""
         return self.status != "failed"

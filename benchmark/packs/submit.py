@@ -11,7 +11,7 @@ import pandas as pd
 from benchmark.packs import pack as packs
 from benchmark.predictions import ANSWER, LABELS, PREDICTIONS, VALIDATION, read_table
 from benchmark.scoring.score import score_run
-from benchmark.store import CARDS, CHECKPOINTS, HISTORY, RUN, RunRecord
+from benchmark.store import CARDS, HISTORY, RUN, RunRecord
 from datamodules import DatasetRegistry
 from datamodules.components.badges import PRIVATE
 
@@ -53,12 +53,11 @@ def pack_run(folder: Path | str, *, with_truth: bool = False, allow_dirty: bool 
         raise FileNotFoundError(f"{folder} trained {record.epochs} epochs but lacks {HISTORY}; run it again.")
     if with_truth:
         files[packs.TRUTH] = packs.write_table(pd.concat(tables.values(), ignore_index=True), LABELS)
-    weights = folder / CHECKPOINTS / str(record.checkpoint.get("file"))
     manifest = {
         "run": record.cell.path(record.fingerprint).as_posix(),
         "truth": with_truth,
         "scores": nested_scores(score_run(folder, datasets)),
-        "checkpoint": packs.sha256(weights.read_bytes()) if weights.is_file() else None,
+        "checkpoint": packs.sha256(record.weights_file.read_bytes()) if record.weights_file.is_file() else None,
     }
     return packs.pack_bytes(manifest, files)
 

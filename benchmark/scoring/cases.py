@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from benchmark.predictions import VALIDATION, Predictions, read_predictions
@@ -42,11 +43,11 @@ def read_case_sets(path: Path, landmarks: Sequence[str]) -> dict[str, CaseSet]:
         ValueError: A case lacks a landmark or has one twice.
     """
     test_sets, validation = read_predictions(path, landmarks), path.with_name(VALIDATION)
-    quantiles = torch.full((len(landmarks), len(LEVELS)), torch.nan, dtype=torch.float64)
+    quantiles = None
     if validation.is_file() and path.name != VALIDATION:
         (calibration,) = read_predictions(validation, landmarks).values()
-        quantiles = conformal_quantiles(nonconformity(_cases(calibration, quantiles)))
-    return {name: CaseSet(test_set.cases, _cases(test_set, quantiles)) for name, test_set in test_sets.items()}
+        quantiles = conformal_quantiles(nonconformity(to_cases(calibration)))
+    return {name: CaseSet(test_set.cases, to_cases(test_set, quantiles)) for name, test_set in test_sets.items()}
 
 
 def pool(parts: Iterable[CaseSet]) -> CaseSet:
@@ -55,8 +56,15 @@ def pool(parts: Iterable[CaseSet]) -> CaseSet:
     return CaseSet(sum(names, ()), Cases(*(torch.cat(tensors) for tensors in zip(*cases, strict=True))))
 
 
-def _cases(stored: Predictions, quantiles: Tensor) -> Cases:
-    """Convert a test set; all cases share the quantiles (landmark, level)."""
+def to_cases(stored: Predictions, quantiles: Float[Tensor, "landmark level"] | None = None) -> Cases:
+    """Convert a test set.
+
+    Args:
+        stored: The stored predictions.
+        quantiles: Of the run's conformal regions, which all cases share; unknown if None.
+    """
+    if quantiles is None:
+        quantiles = torch.full((len(stored.landmarks), len(LEVELS)), torch.nan, dtype=torch.float64)
     shared = quantiles.expand(len(stored.cases), -1, -1)
     arrays = (stored.points, stored.truth, stored.visible, stored.spacing, stored.size, stored.covariance)
     return Cases(*(*map(torch.tensor, arrays), shared, torch.tensor(stored.centres)))

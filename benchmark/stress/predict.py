@@ -22,9 +22,10 @@ import methods
 from benchmark.cell import Context
 from benchmark.lookup import choose
 from benchmark.predictions import KEY, POINT, PREDICTIONS, read_cases, read_table
-from benchmark.store import CHECKPOINTS, RunRecord
+from benchmark.store import RunRecord
 from benchmark.training import measure
 from benchmark.training.callbacks import Collector
+from benchmark.training.model_file import check_version, read_model
 from benchmark.training.trainer import make_trainer, quiet
 from datamodules.base import LandmarkDataModule
 from datamodules.components.images.corruptions import CORRUPTIONS, SEVERITIES, VERSION, corruption
@@ -147,13 +148,16 @@ def load_method(run: RunRecord, data: LandmarkDataModule, context: Context) -> M
     """
     if data.fingerprint != run.fingerprint:
         raise ValueError(f"{data.folder} does not hold the films, labels and split of this run; give its own data.")
-    path = checkpoint(run)
+    path = run.weights_file
     if not path.is_file():
         raise ValueError(f"there is no checkpoint {path}; run the cell again with --force.")
     seed_everything(run.cell.seed, workers=True, verbose=False)
-    method = methods.discover(context.plugins)[run.cell.method](data.schema, **dict(run.cell.hparams))
+    state, facts = read_model(path)
+    method_class = methods.discover(context.plugins)[run.cell.method]
+    check_version(run.cell.method, facts, method_class, path)
+    method = method_class(data.schema, **dict(run.cell.hparams))
     try:
-        method.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
+        method.load_state_dict(state)
     except RuntimeError as error:  # its message lists every key
         text = f"{path} was saved by another version of {run.cell.method}; run the cell again with --force."
         raise ValueError(text) from error
@@ -169,11 +173,6 @@ def stored_parts(run: RunRecord) -> Iterator[tuple[Part, Path]]:
         path = run.folder / STRESS / part.file
         if path.is_file() and _is_current(path, run, part):
             yield part, path
-
-
-def checkpoint(run: RunRecord) -> Path:
-    """Return the file with the weights that predicted a run's test films."""
-    return run.folder / CHECKPOINTS / str(run.checkpoint["file"])
 
 
 def _shuffled(case: str) -> str:
@@ -195,7 +194,7 @@ def _lacking(run: RunRecord, part: Part, tests: Cases) -> dict[str, list[str]]:
 def _is_current(path: Path, run: RunRecord, part: Part) -> bool:
     """Tell whether a file comes from today's corruption and the run's present weights; removed ones cannot be new."""
     metadata = pq.read_schema(path).metadata
-    weights = _digest(checkpoint(run))
+    weights = _digest(run.weights_file)
     same = metadata.get(b"corruption") == part.key.encode()
     return same and (not weights or metadata.get(b"checkpoint") == weights.encode())
 
@@ -226,7 +225,7 @@ def _predict(run: RunRecord, method: Method, data: LandmarkDataModule, part: Par
     path = run.folder / STRESS / part.file
     if path.is_file() and _is_current(path, run, part):
         collector.frames.insert(0, read_table(path))
-    collector.write(path.parent, run.cell, path.name, checkpoint=_digest(checkpoint(run)), corruption=part.key)
+    collector.write(path.parent, run.cell, path.name, checkpoint=_digest(run.weights_file), corruption=part.key)
 
 
 def _precision(run: RunRecord) -> str:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from benchmark.lookup import discover_methods
-from benchmark.store import CARDS, CHECKPOINTS, RUN, RunRecord, write_atomically
-from benchmark.training.model_file import ENTRY, ModelFacts, read_model
+from benchmark.store import CARDS, RUN, RunRecord, write_atomically
+from benchmark.training.model_file import ENTRY, FIRST_VERSION, ModelFacts, check_version, read_model
 from datamodules import DatasetRegistry
 from datamodules.components.schema import LandmarkSchema
 from methods.base import Method
-
-FIRST_VERSION: Final = 1
-"""Of every method, when checkpoints did not state it yet."""
 
 
 class Model(NamedTuple):
@@ -47,13 +44,14 @@ def load_model(path: Path, plugins: Sequence[Path] = (), names: LandmarkSchema |
     """
     file, record = _checkpoint(path)
     state, facts = read_model(file)
-    known = discover_methods(plugins)
+    known, name = discover_methods(plugins), _method_name(file, facts, record)
+    if name not in known:
+        raise ValueError(f"{file} is of the method {name!r}, which is not here; give its file with --plugin.")
+    method_class = known[name]
+    check_version(name, facts, method_class, file)
     if facts is None:
-        facts = _facts_of(record, file, known)
-    if facts.method not in known:
-        raise ValueError(f"{file} is of the method {facts.method!r}, which is not here; give its file with --plugin.")
-    method_class = known[facts.method]
-    _check_version(file, facts.method, facts.version, method_class)
+        assert record is not None, "its method's name would not be known"
+        facts = _facts_of(record, method_class)
     if names is not None:
         facts = facts.with_names(names)
     method = method_class(facts.schema, **dict(facts.hparams))
@@ -95,30 +93,21 @@ def _checkpoint(path: Path) -> tuple[Path, RunRecord | None]:
         raise ValueError(f"{path} is no run: it holds no {RUN}; give the folder seed<k>-<hash> of a finished run.")
     if record.status != "done" or not record.checkpoint:
         raise ValueError(f"the run {record.folder} is {record.status}, not done; run its matrix again first.")
-    file = record.folder / CHECKPOINTS / str(record.checkpoint["file"])
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is not there; run the cell again with --force.")
-    return file, record
+    if not record.weights_file.is_file():
+        raise FileNotFoundError(f"{record.weights_file} is not there; run the cell again with --force.")
+    return record.weights_file, record
 
 
-def _facts_of(record: RunRecord | None, file: Path, known: dict[str, type[Method]]) -> ModelFacts:
-    """Return the facts of a run whose checkpoint is older than these facts."""
+def _method_name(file: Path, facts: ModelFacts | None, record: RunRecord | None) -> str:
+    if facts is not None:
+        return facts.method
     if record is None:
         raise ValueError(f"{file} is older than self-contained checkpoints; give its run's folder instead.")
-    cell = record.cell
-    store = record.folder.parents[4]
-    dataset = DatasetRegistry(descriptions=store / CARDS).find(cell.dataset)
-    if cell.method not in known:
-        raise ValueError(f"{file} is of the method {cell.method!r}, which is not here; give its file with --plugin.")
-    _check_version(file, cell.method, FIRST_VERSION, known[cell.method])
-    method = known[cell.method](dataset.schema, **dict(cell.hparams))
+    return record.cell.method
+
+
+def _facts_of(record: RunRecord, method_class: type[Method]) -> ModelFacts:
+    """Return the facts of a run whose checkpoint is older than these facts."""
+    dataset = DatasetRegistry(descriptions=record.folder.parents[4] / CARDS).find(record.cell.dataset)
+    method = method_class(dataset.schema, **dict(record.cell.hparams))
     return ModelFacts.of(record, dataset, FIRST_VERSION, method.input_spec)
-
-
-def _check_version(file: Path, name: str, trained: int, method_class: type[Method]) -> None:
-    """Refuse a network of another version of its method."""
-    if method_class.version != trained:
-        raise ValueError(
-            f"{file} was trained by version {trained} of {name}, and version {method_class.version} is here, which "
-            f"would answer otherwise; train it again, or use the Osteomark that trained it."
-        )

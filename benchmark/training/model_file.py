@@ -18,14 +18,17 @@ from jaxtyping import Float
 
 from benchmark.cell import freeze
 from benchmark.predictions import VALIDATION, read_predictions
+from benchmark.scoring.cases import to_cases
 from benchmark.store import RunRecord, write_atomically
 from datamodules.base import LandmarkDataModule, LandmarkSchema
 from datamodules.components.transforms import Box, InputSpec, to_image_affine
-from metrics.base import Cases
+from methods.base import Method
 from metrics.conformal import LEVELS, conformal_quantiles, nonconformity
 
 ENTRY: Final = "osteomark"
 FORMAT: Final = 1
+FIRST_VERSION: Final = 1
+"""Of every method, when checkpoints did not state it yet."""
 
 
 @dataclass(frozen=True)
@@ -165,20 +168,10 @@ def region_quantiles(path: Path, schema: LandmarkSchema, spec: InputSpec) -> tup
         spec: What the method reads.
     """
     (stored,) = read_predictions(path, schema.names).values()
-    films = len(stored.cases)
     scale = np.array([film_scale((int(height), int(width)), spec) for height, width in stored.size])
-    cases = Cases(
-        points=torch.tensor(stored.points),
-        target=torch.tensor(stored.truth),
-        visible=torch.tensor(stored.visible),
-        spacing=torch.tensor(stored.spacing),
-        size=torch.tensor(stored.size),
-        covariance=torch.tensor(region_shapes(stored.covariance, scale)),
-        quantiles=torch.full((films, len(schema), len(LEVELS)), torch.nan, dtype=torch.float64),
-        centres=torch.tensor(stored.centres),
-    )
-    quantiles = conformal_quantiles(nonconformity(cases))
-    return tuple(map(tuple, quantiles.tolist())), films
+    shaped = stored._replace(covariance=region_shapes(stored.covariance, scale))
+    quantiles = conformal_quantiles(nonconformity(to_cases(shaped)))
+    return tuple(map(tuple, quantiles.tolist())), len(stored.cases)
 
 
 def region_shapes(
@@ -251,6 +244,26 @@ def read_model(path: Path) -> tuple[dict[str, Any], ModelFacts | None]:
     except Exception as error:  # torch raises all kinds on damaged files and on what is no checkpoint
         raise ValueError(f"{path} is no checkpoint that can be read; give a run's folder or its .ckpt file.") from error
     return state, ModelFacts.from_entry(stored[ENTRY], path) if ENTRY in stored else None
+
+
+def check_version(name: str, facts: ModelFacts | None, method: type[Method], path: Path) -> None:
+    """Refuse a checkpoint of another version of its method, whose weights may fit all the same.
+
+    Args:
+        name: Of the method.
+        facts: What the checkpoint says of itself; None in a file of before there were versions.
+        method: What goes by that name here.
+        path: The checkpoint.
+
+    Raises:
+        ValueError: The method has changed since it was trained.
+    """
+    trained = FIRST_VERSION if facts is None else facts.version
+    if method.version != trained:
+        raise ValueError(
+            f"{path} was trained by version {trained} of {name}, and version {method.version} is here, which would "
+            f"answer otherwise; train it again, or use the Osteomark that trained it."
+        )
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  # whatever a dataclass holds

@@ -18,6 +18,7 @@ from benchmark.stress.predict import Part, Plan, stress_run
 from benchmark.stress.score import score_stress
 from benchmark.training.run_cell import run_cell
 from datamodules.components.images.corruptions import CORRUPTIONS, SEVERITIES
+from methods.mean_shape import MeanShape
 
 from ..conftest import PLUGINS
 from ..test_privacy import MARKER, leaks, write_marked
@@ -144,12 +145,21 @@ def metadata_kept(run: RunRecord, part: Part, frame: pd.DataFrame) -> None:
     pq.write_table(table.replace_schema_metadata(pq.read_schema(path).metadata), path)
 
 
+def test_a_run_whose_method_has_changed_is_not_stressed_with_its_old_weights(
+    store: Path, again: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MeanShape, "version", 2)
+    outcome = stress_run(run_of(store, "mean_shape"), Plan.of(["metal"], [1], 2), again)
+    assert outcome.failed and outcome.predicted == 0
+    assert "was trained by version 1 of mean_shape, and version 2 is here" in outcome.problems[0]
+
+
 def test_new_weights_and_changed_corruptions_are_predicted_anew(
     store: Path, again: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, plan = run_of(store, "oracle"), Plan.of(["metal"], [1], 2)
     assert stress_run(run, plan, again)[:2] == (2, 0)
-    path = stressed.checkpoint(run)
+    path = run.weights_file
     stored = torch.load(path, weights_only=True)
     stored["state_dict"]["shift"] += 3
     torch.save(stored, path)
@@ -165,7 +175,7 @@ def test_new_weights_and_changed_corruptions_are_predicted_anew(
 
 def test_weights_of_another_network_are_refused_in_a_sentence(store: Path, again: Context) -> None:
     run = run_of(store, "oracle")
-    path = stressed.checkpoint(run)
+    path = run.weights_file
     torch.save({"state_dict": {"other": torch.zeros(1)}}, path)
     outcome = stress_run(run, Plan.of(["metal"], [1], 2), again)
     assert outcome.failed

@@ -286,7 +286,7 @@ def test_a_checkpoint_of_an_older_version_is_used_with_its_run_only(
     torch.save(stored, file)
     assert load_model(run, PLUGINS).facts == facts
     with monkeypatch.context() as patch:
-        patch.setattr("benchmark.trained.model.FIRST_VERSION", 0)  # the method has changed since
+        patch.setattr("benchmark.training.model_file.FIRST_VERSION", 0)  # the method has changed since
         with pytest.raises(ValueError, match="version 0 of steady, and version 1 is here"):
             load_model(run, PLUGINS)
     alone = Path(shutil.copy(file, tmp_path / "alone.ckpt"))
