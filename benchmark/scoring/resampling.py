@@ -42,14 +42,15 @@ def interval(
     Returns:
         Column to (low, high); NaN where there is only one patient.
     """
-    columns = list(metric.columns())
-    resampled = resampled_values(metric, terms, patients, resamples)
-    if resampled is None:
-        return dict.fromkeys(columns, (float("nan"), float("nan")))
+    low, high = ends(resampled_values(metric, terms, patients, resamples)).tolist()
+    return dict(zip(metric.columns(), zip(low, high, strict=True), strict=True))
+
+
+def ends(resampled: Float[np.ndarray, "*column resample"]) -> Float[np.ndarray, "ends ..."]:
+    """Give the low and the high end of the 95 % interval; resamples without a value do not count."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of columns without a value: resamples without one do not count
-        low, high = np.nanquantile(resampled, ENDS, axis=-1).tolist()
-    return dict(zip(columns, zip(low, high, strict=True), strict=True))
+        warnings.simplefilter("ignore")  # of columns without any value
+        return np.asarray(np.nanquantile(resampled, ENDS, axis=-1))
 
 
 def resampled_values(
@@ -57,12 +58,12 @@ def resampled_values(
     terms: Float[Tensor, "seed case term"],
     patients: Sequence[str] = (),
     resamples: int = RESAMPLES,
-) -> Float[np.ndarray, "column resample"] | None:
-    """Give each column's mean over seeds in every draw, see `interval`; None where there is only one patient."""
+) -> Float[np.ndarray, "column resample"]:
+    """Give each column's mean over seeds in every draw, see `interval`; NaN where there is only one patient."""
     columns = list(metric.columns())
     members = _members(patients or [str(case) for case in range(terms.shape[1])])
     if len(members) < 2:
-        return None
+        return np.full((len(columns), resamples), np.nan)
 
     def statistic(draw: np.ndarray) -> np.ndarray:
         values = np.empty((len(columns), len(draw)))

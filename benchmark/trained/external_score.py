@@ -19,9 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from benchmark.predictions import PREDICTIONS
-from benchmark.scoring.bootstrap import ENDS
 from benchmark.scoring.cases import CaseSet, pool, read_case_sets
-from benchmark.scoring.resampling import resampled_values, units_of
+from benchmark.scoring.resampling import ends, resampled_values, units_of
 from benchmark.scoring.score import FIRST, Group, applicable, group_runs
 from benchmark.store import CARDS, EXTERNAL, RunRecord, RunStore, write_atomically
 from benchmark.trained.external import ABOUT, AWAY, FOLDER, LandmarkPair, Site
@@ -40,15 +39,10 @@ Row = dict[str, Any]
 
 
 class Draws(NamedTuple):
-    """A column's value and its value in every resample; None where there is only one patient."""
+    """A column's value and its value in every resample."""
 
     value: float
-    resampled: Float[np.ndarray, " resample"] | None
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """The 95 % interval."""
-        return _ends(self.resampled)
+    resampled: Float[np.ndarray, " resample"]
 
 
 def score_external(store: Path | str) -> Path:
@@ -135,7 +129,7 @@ def _draws(metric: LandmarkMetric, seeds: Sequence[CaseSet], units: Sequence[str
     values = metric.reduce(terms)
     resampled = resampled_values(metric, terms, units)
     return {
-        column: Draws(values[column].double().mean().item(), None if resampled is None else resampled[place])
+        column: Draws(values[column].double().mean().item(), resampled[place])
         for place, column in enumerate(metric.columns())
     }
 
@@ -146,7 +140,7 @@ def _described(metric: LandmarkMetric) -> Iterator[tuple[str, Row]]:
 
 
 def _row(draws: Draws) -> Row:
-    low, high = draws.ends
+    low, high = ends(draws.resampled).tolist()
     return {"value": draws.value, "low": low, "high": high}
 
 
@@ -154,19 +148,9 @@ def _growth(away: Draws, home: Draws, *, comparable: bool) -> Row:
     """Return how many times larger a score is away; pixels of different sites cannot be compared."""
     if not comparable or not home.value:
         return {"growth": float("nan"), "growth_low": float("nan"), "growth_high": float("nan")}
-    ratio = None
-    if away.resampled is not None and home.resampled is not None:
-        # The draws of both sites begin with the same random numbers; turned round, they are not paired.
-        ratio = away.resampled / home.resampled[::-1]
-    low, high = _ends(ratio)
+    # The draws of both sites begin with the same random numbers; turned round, they are not paired.
+    low, high = ends(away.resampled / home.resampled[::-1]).tolist()
     return {"growth": away.value / home.value, "growth_low": low, "growth_high": high}
-
-
-def _ends(resampled: Float[np.ndarray, " resample"] | None) -> tuple[float, float]:
-    if resampled is None or not np.isfinite(resampled).any():
-        return float("nan"), float("nan")
-    low, high = np.nanquantile(resampled, ENDS).tolist()
-    return low, high
 
 
 def _identity(group: Group, site: Site) -> Row:
