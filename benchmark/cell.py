@@ -175,6 +175,7 @@ class Context:
         plugins: Files with methods from outside the package.
         allow_missing: Go on without the cases whose files are missing.
         tracking: Whether runs are tracked by Weights & Biases; `auto` where it has a key.
+        artifacts: Send it the predicted points and the weights, too; never those of a private set.
         datasets: Every dataset by name; the package's if not given.
         started: When the run began, UTC, ISO 8601: what failed in another run since then is not tried again. If not
             given, everything that failed is.
@@ -188,6 +189,7 @@ class Context:
     plugins: tuple[Path, ...] = ()
     allow_missing: bool = False
     tracking: Literal["wandb", "none", "auto"] = "none"
+    artifacts: bool = False
     datasets: DatasetRegistry = field(default_factory=_package_datasets)
     started: str = ""
     limit: float | None = None

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmark.predictions import POINT, PREDICTIONS, PUBLISHED, SIZE, read_table
+from benchmark.predictions import POINT, PREDICTIONS, PUBLISHED, SCORED, SIZE, read_table
 from benchmark.store import FACTS, STRESS, RunRecord, RunStore, write_atomically
 from leaderboards.boards.board import Board, Row
 from leaderboards.boards.case_scores import CaseScore, CaseScores
@@ -59,7 +59,8 @@ def publish(store: Path | str, boards: Sequence[Board], out: Path | str) -> list
         files[STRESS] = _public_rows(root / STRESS, keys)
     written = write_files(files, folder)
     runs = [run for run in RunStore(root).runs() if (run.cell.dataset, run.cell.protocol, run.content) in keys]
-    return [*written, *(publish_points(run, folder, facts) for run in runs if run.status == "done" and not run.human)]
+    tested = [run for run in runs if SCORED["test"].has(run) and not run.human]
+    return [*written, *(publish_points(run, folder, facts) for run in tested)]
 
 
 def case_csv(scores: Mapping[str, Mapping[str, Mapping[str, CaseScore]]]) -> str:

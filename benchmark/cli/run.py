@@ -32,6 +32,7 @@ def run(
     purpose: Purpose | None = None,
     allow_missing: bool = False,
     wandb: bool = False,
+    wandb_artifacts: bool = False,
     force: bool = False,
 ) -> int:
     """Train a matrix of methods and datasets; what is finished is not run again.
@@ -57,6 +58,7 @@ def run(
         allow_missing: Go on without the cases whose files are missing or unreadable.
         wandb: Track with Weights & Biases, offline without a key; with a key runs are tracked anyway, those of private
             sets only if this is given.
+        wandb_artifacts: Send it the predicted points and the chosen weights of each run, too; never of private sets.
         force: Run finished cells again.
     """
     from benchmark.cell import Context
@@ -66,26 +68,28 @@ def run(
     from benchmark.matrix import Matrix
     from benchmark.runner import run_matrix
     from benchmark.settings import apply_settings
+    from benchmark.tracking.push import Push, is_trial, push_trial
     from benchmark.training.early_end import TERMINATED, Terminated, ended_by_sigterm
     from datamodules import DatasetRegistry
 
-    known = DatasetRegistry()
+    known, known_methods = DatasetRegistry(), discover_methods(plugin)
     names = [known.name_of(name) for name in (*datasets, *card)]
     chosen = Matrix.load(matrix or _preset([*datasets, *card]), known).narrow(methods, names, seeds, epochs, purpose)
-    known_methods = discover_methods(plugin)
-    chosen = replace(chosen, engine=engine_settings(chosen.engine, engine, slots))
-    chosen = apply_settings(chosen, set_, known_methods)
-    runs_on = make_engine(chosen.engine)
-    roots = _folders(dict.fromkeys(cell.dataset for cell in chosen.cells(known_methods, known)), known, data_root)
-    files = tuple(path.resolve() for path in plugin)
+    chosen = replace(apply_settings(chosen, set_, known_methods), engine=engine_settings(chosen.engine, engine, slots))
+    runs_on, cells = make_engine(chosen.engine), chosen.cells(known_methods, known)
+    trial = is_trial(len(cells))
+    names = list(dict.fromkeys(cell.dataset for cell in cells))
+    roots, files = _folders(names, known, data_root), tuple(map(Path.resolve, plugin))
     tracking: Literal["wandb", "auto"] = "wandb" if wandb else "auto"
-    context = Context(store, roots, CACHE, files, allow_missing, tracking, known)
+    context = Context(store, roots, CACHE, files, allow_missing, tracking, wandb_artifacts, known)
     try:
         with ended_by_sigterm():
             records = run_matrix(chosen, context, runs_on, console, force=force)
     except (KeyboardInterrupt, Terminated) as stop:
         console.print(runs_on.farewell)
         return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+    if trial and not records:
+        push_trial(Push(store, data_root, artifacts=wandb_artifacts, private=wandb), cells[0])
     leaderboard(store=store, plugin=plugin, on="validation" if chosen.purpose == "tune" else "test")
     return 1 if any(record.status == "failed" for record in records) else 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,10 +36,14 @@ class History(Callback):
         path: The CSV file.
         epochs: Planned, over all stages.
         report: Told after every epoch.
+
+    Attributes:
+        tell: Told every new row with the number of epochs done, over all stages.
     """
 
     def __init__(self, path: Path, epochs: int, report: Report) -> None:
         self.path, self.epochs, self.report = path, epochs, report
+        self.tell: Callable[[int, Mapping[str, float]], object] = lambda epochs, row: None
         self.rows: list[dict[str, float]] = []
         self._before, self._start, self._told = 0.0, 0.0, 0.0
 
@@ -87,6 +91,7 @@ class History(Callback):
             return
         self.report(Progress("training", len(self.rows), self.epochs, row["train/loss"], row[MONITOR]))
         self.write()
+        self.tell(len(self.rows), row)
 
     def write(self) -> None:
         """Write the rows, if there are any."""

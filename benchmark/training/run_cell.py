@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback, Trainer, seed_everything
+from lightning import Trainer, seed_everything
 from lightning.fabric.utilities.apply_func import move_data_to_device
 
 import methods
 from benchmark.cell import Cell, Context, Job
 from benchmark.initial_weights import initial_weights, weights_file
 from benchmark.predictions import PREDICTIONS, VALIDATION, VALIDATION_SET
-from benchmark.scoring.score import score_run
 from benchmark.store import CHECKPOINTS, HISTORY, RunRecord, RunStore, checksums, utc_now
+from benchmark.tracking.results import films_of, tell_results
+from benchmark.tracking.tracker import Identity, Tracker, is_wanted
 from benchmark.training import measure
 from benchmark.training.callbacks import Collector, EpochSeed, FiniteLoss, History, Pulse, checkpoints
 from benchmark.training.checkpoint_files import (
@@ -33,7 +34,6 @@ from benchmark.training.checkpoint_files import (
 from benchmark.training.distributed import Rank, other_ranks, require_devices
 from benchmark.training.model_file import ModelFacts, write_model
 from benchmark.training.progress import Progress, Report
-from benchmark.training.tracking import Tracker, is_wanted
 from benchmark.training.trainer import make_trainer, quiet
 from datamodules.base import LandmarkDataModule
 from datamodules.components.badges import ORACLE_CROP, PHANTOM
@@ -104,12 +104,14 @@ def _run(record: RunRecord, data: LandmarkDataModule, context: Context, report: 
     if reason := method_class.unsupported(data.schema):
         return replace(record, status="unsupported", reason=reason)
     folder = RunStore(context.store).path(cell, record.fingerprint).resolve()
+    run = Run(record, method_class, data, context, folder, report)
     if not is_wanted(context.tracking, private=data.private):
-        return Run(record, method_class, data, context, folder, report).finish()
-    key, group = str(cell.path(record.fingerprint)), f"{cell.dataset}/{cell.protocol}"
-    with Tracker(context.store, key, group, cell.method, cell.as_json(), private=data.private) as tracker:
-        record = Run(record, method_class, data, context, folder, report, [tracker.callback]).finish()
-        tracker.summarize(score_run(folder, context.datasets))
+        return run.finish()
+    identity = Identity.of(cell, record.fingerprint, private=data.private)
+    with Tracker(context.store, identity, resume=run.is_begun) as tracker:
+        run.history.tell = tracker.log
+        record = run.finish()
+        tell_results(tracker, record, folder, context.datasets, films_of(data), artifacts=context.artifacts)
     return record
 
 
@@ -123,7 +125,6 @@ class Run:
         context: With which other ranks train the same cell.
         folder: The run's folder.
         report: Told what happens.
-        extra: Callbacks of the tracking.
     """
 
     def __init__(
@@ -134,7 +135,6 @@ class Run:
         context: Context,
         folder: Path,
         report: Report,
-        extra: list[Callback] | None = None,
     ) -> None:
         self.record, self.data, self.context = record, data, context
         self.folder, self.report = folder, report
@@ -148,10 +148,14 @@ class Run:
         self.stages = [Stage(s.name, self.budget.epochs or s.epochs) for s in self.method.stages]
         epochs = sum(stage.epochs for stage in self.stages)
         self.history = History(folder / HISTORY, epochs, report)
-        self.extra = extra or []
         self.precision = measure.resolve_precision(self.budget.precision)
         if self.precision != "32-true":  # faster with half precision, on processors slower without
             self.method.to(memory_format=torch.channels_last)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether an earlier attempt left something to go on with."""
+        return any(stage_file(self.checkpoints, index).is_file() for index in range(len(self.stages)))
 
     def finish(self) -> RunRecord:
         """Do everything and return the complete record."""
@@ -211,7 +215,7 @@ class Run:
         choose = index == len(self.stages) - 1 and self._chooses
         savers = checkpoints(self.checkpoints, index, choose=choose)
         guards = [FiniteLoss(private=self.data.private), Pulse(self.report, self.history.epochs)]
-        callbacks = [*guards, self.history, EpochSeed(self.cell.seed), *self.extra, *savers]
+        callbacks = [*guards, self.history, EpochSeed(self.cell.seed), *savers]
         epochs, sync = self.stages[index].epochs, self.budget.sync_batchnorm
         trainer = make_trainer(self.folder, self.precision, callbacks, epochs, self.rank, sync_batchnorm=sync)
         last = stage_file(self.checkpoints, index)

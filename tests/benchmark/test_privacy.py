@@ -126,7 +126,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, int, str]
     here, card = tmp_path_factory.mktemp("work"), write_marked(tmp_path_factory.mktemp("hospital"))
     (here / "leaky.py").write_text(textwrap.dedent(LEAKY))
     steady = Path(__file__).parent / "plugins" / "steady.py"
-    line = f"run --card {card} --methods mean_shape steady leaky --epochs 1 --slots 1 --wandb"
+    line = f"run --card {card} --methods mean_shape steady leaky --epochs 1 --slots 1 --wandb --wandb-artifacts"
     code, output = in_own_process(f"{line} --plugin {steady} leaky.py", here)
     return here, card, code, output
 
@@ -187,6 +187,25 @@ def test_later_commands_and_broken_data_tell_nothing_either(
     assert not list(here.glob("runs/leaderboards/predictions/**/*.parquet"))
     assert main(["data", "check", str(card), "--reveal"]) == 2
     assert MARKER in "".join(capfd.readouterr())
+
+
+@pytest.mark.slow
+def test_what_is_pushed_afterwards_tells_nothing_and_only_on_request(ran: tuple[Path, Path, int, str]) -> None:
+    here, card, _, _ = ran
+    code, output = in_own_process("wandb push runs --artifacts", here)
+    assert code == 2
+    assert "holds no run to push; those of private sets need --private" in output
+    before = len(list(here.glob("runs/wandb/offline-run-*")))
+    code, output = in_own_process(f"wandb push runs --artifacts --private --data-root {card.parent.parent}", here)
+    assert code == 0, output
+    pushed = sorted(here.glob("runs/wandb/offline-run-*"))
+    assert len(pushed) == before + 4  # three runs and the leaderboards
+    assert leaks(here) == []
+    assert MARKER not in output
+    media = [
+        path for folder in pushed for path in folder.rglob("*") if path.suffix in {".png", ".jpg", ".ckpt", ".parquet"}
+    ]
+    assert media == []
 
 
 def test_what_dicom_files_say_of_a_patient_is_not_warned_about(
