@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import wandb
 
 
 @pytest.fixture
@@ -24,3 +25,4 @@ def offline(no_key: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what W&B imports may deprecate itself
         yield tmp_path / "store"
+    wandb.teardown()  # it reads the environment once in a process: the next test has another one
