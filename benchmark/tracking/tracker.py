@@ -121,7 +121,7 @@ def fit(text: str, longest: int, keep: int = 0) -> str:
 
     Example:
         >>> fit("a-very-long-dataset/protocol/main/posenet/seed0-1a2b3c4d", 40, keep=15)
-        'a-very-long-data~1ef57a2/seed0-1a2b3c4d'
+        'a-very-long-datas~36e7c28/seed0-1a2b3c4d'
     """
     if len(text) <= longest:
         return text
