@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -50,6 +51,7 @@ def _moved(board: Board) -> str:
 
 
 def _leak_free_tables(board: Board, key: str) -> list[PageTable]:
+    """Return tables of what is known without the leaks; of published rows that may not be every score."""
     ranks = board.leak_free_ranks
     scored = [row for row in board.rows if row.cases_leak_free is not None]
     scored.sort(key=lambda row: ranks.get(row.key, len(scored)))
@@ -67,8 +69,12 @@ def _leak_free_tables(board: Board, key: str) -> list[PageTable]:
             head=1,
             folded=place > 0,
         )
-        for place, columns in enumerate(spread_columns(board))
+        for place, columns in enumerate(filter(None, (_known(scored, each) for each in spread_columns(board))))
     ]
+
+
+def _known(rows: Sequence[Row], columns: Sequence[ScoreColumn]) -> list[ScoreColumn]:
+    return [c for c in columns if any(math.isfinite(row.score(c.name).value_leak_free) for row in rows)]
 
 
 def _leak_free_row(board: Board, row: Row, columns: Sequence[ScoreColumn]) -> TableRow:

@@ -11,11 +11,15 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat
 
+from datamodules.aasce import AASCE
+from datamodules.hand import Hand
+from datamodules.isbi2015 import ISBI2015
 from leaderboards.boards.published import read_published
 from leaderboards.build import rewrite_published
 from leaderboards.robustness.page import write_stress
 from leaderboards.site.summaries import read_summaries, summary_json
 
+DATASETS = {"aasce": AASCE, "hand": Hand, "isbi2015": ISBI2015}
 PUBLISHED = Path(__file__).resolve().parents[2] / "leaderboards" / "published"
 WRIST_MM = 50.0
 
@@ -79,6 +83,28 @@ def test_the_scores_of_films_are_those_of_the_boards() -> None:
         for row in board.ranked:
             assert cases[row.key].mean() == pytest.approx(row.value(board.columns[0].name), rel=1e-4)
             assert len(cases) == row.cases
+
+
+def test_the_leak_free_scores_are_over_the_films_that_the_datasets_do_not_name() -> None:
+    seen = {}
+    for board in read_published(PUBLISHED):
+        cases = pd.read_csv(PUBLISHED / f"cases/{board.page}.csv").query("test_set == @board.test_set")
+        data = DATASETS[board.dataset]
+        clean = cases[[not (data.repeats and data.repeats.search(case)) for case in cases["case"].astype(str)]]
+        seen[board.name] = len(clean)
+        caveats = () if board.test_set == "test2" else data.find_protocol(board.protocol).caveats
+        assert tuple(board.facts["caveats"]) == caveats
+        for row in board.ranked:
+            score = row.score(board.columns[0].name)
+            assert row.cases_leak_free == len(clean)
+            assert score.value_leak_free == pytest.approx(clean[row.key].mean(), rel=1e-5)
+            assert score.low_leak_free < score.value_leak_free < score.high_leak_free
+    assert seen == {
+        "aasce · official · test": 111,
+        "hand · 3-fold-reduced · test": 9,
+        "isbi2015 · official · test1": 127,
+        "isbi2015 · official · test2": 100,
+    }
 
 
 def test_the_published_pages_are_what_todays_code_writes_from_their_data(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a board says about how far its numbers can be trusted."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -92,6 +93,18 @@ def test_a_method_that_is_best_on_leaked_films_loses_its_place_without_them(tmp_
         ["1", "mean_shape", "2", "3.00"],
         ["2", "posenet", "1", "4.00"],
     ]
+
+
+def test_scores_that_nobody_has_without_the_leaks_have_no_column_there(tmp_path: Path) -> None:
+    write_run(tmp_path, off_by(4, 1, 4, 1))
+    (board,) = boards(tmp_path)
+    (row,) = board.ranked
+    unknown = row.score("sdr_2mm")._replace(value_leak_free=np.nan, low_leak_free=np.nan, high_leak_free=np.nan)
+    board = replace(board, rows=(replace(row, scores={**row.scores, "sdr_2mm": unknown}),))
+    section = leak_free_section(board, "s1")
+    titles = {column.title for table in section.blocks[1:] for column in table.columns}
+    assert "SDR 2 mm" not in titles
+    assert titles >= {"MRE", "SDR 4 mm"}
 
 
 def test_a_dataset_without_a_known_leak_says_so(tmp_path: Path) -> None:
