@@ -19,6 +19,7 @@ from torch import Tensor
 
 import datamodules
 from benchmark.contract.tiny_films import build, make_samples
+from benchmark.training.arithmetic import lay_out
 from benchmark.training.trainer import quiet
 from datamodules.base import Batch, LandmarkSchema
 from datamodules.components.samples import collate
@@ -117,7 +118,7 @@ def gives_every_parameter_a_gradient(method_class: type[Method], schema: Landmar
         method.stage = stage
         method.zero_grad()
         for parameter, start in trained.values():
-            parameter.data = start + deviation * torch.randn_like(start)
+            parameter.data = start + deviation * torch.randn(start.shape)
         torch.autograd.backward(method.loss(batch))
         for name, (parameter, _) in trained.items():
             reached[name] |= parameter.grad is not None and bool(parameter.grad.any())
@@ -170,6 +171,7 @@ def predicts_the_same_from_a_checkpoint(method_class: type[Method], schema: Land
         trainer.strategy.connect(method)
         trainer.save_checkpoint(path, weights_only=True)
         loaded = method_class.load_from_checkpoint(path, schema=schema, map_location="cpu", weights_only=True).eval()
+    lay_out(loaded)
     same = torch.equal(loaded.predict(batch).points, method.predict(batch).points)
     _require(same, "a checkpoint predicts other points; keep what `prepare` fits and `predict` reads in buffers")
 
@@ -254,6 +256,7 @@ def _prepared(method_class: type[Method], schema: LandmarkSchema) -> tuple[Metho
 
 def _variant(method_class: type[Method], schema: LandmarkSchema, variant: str) -> tuple[Method, Batch]:
     method = build(method_class, schema, variant)
+    lay_out(method)
     samples = make_samples(method)
     method.prepare(samples)
     return method, collate(samples)

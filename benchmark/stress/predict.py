@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
-import torch
 from lightning import seed_everything
 
 import methods
@@ -23,7 +22,7 @@ from benchmark.cell import Context
 from benchmark.lookup import choose
 from benchmark.predictions import KEY, POINT, PREDICTIONS, read_cases, read_table
 from benchmark.store import RunRecord
-from benchmark.training import measure
+from benchmark.training.arithmetic import lay_out, resolve_precision
 from benchmark.training.callbacks import Collector
 from benchmark.training.model_file import check_version, read_model
 from benchmark.training.trainer import make_trainer, quiet
@@ -162,8 +161,7 @@ def load_method(run: RunRecord, data: LandmarkDataModule, context: Context) -> M
         text = f"{path} was saved by another version of {run.cell.method}; run the cell again with --force."
         raise ValueError(text) from error
     data.configure(method.input_spec, method.batch_size, run.cell.budget.workers)
-    if _precision(run) != "32-true":
-        method.to(memory_format=torch.channels_last)  # as when it was trained
+    lay_out(method)
     return method
 
 
@@ -229,7 +227,7 @@ def _predict(run: RunRecord, method: Method, data: LandmarkDataModule, part: Par
 
 
 def _precision(run: RunRecord) -> str:
-    return measure.resolve_precision(run.cell.budget.precision)
+    return run.precision or resolve_precision(run.cell.budget.precision)  # older records do not say it
 
 
 def _differences(run: RunRecord) -> Iterator[str]:

@@ -10,6 +10,7 @@ import torch
 
 from benchmark.lookup import discover_methods
 from benchmark.store import CARDS, RUN, RunRecord, write_atomically
+from benchmark.training.arithmetic import lay_out
 from benchmark.training.model_file import ENTRY, FIRST_VERSION, ModelFacts, check_version, read_model
 from datamodules import DatasetRegistry
 from datamodules.components.schema import LandmarkSchema
@@ -59,8 +60,7 @@ def load_model(path: Path, plugins: Sequence[Path] = (), names: LandmarkSchema |
         method.load_state_dict(state)
     except RuntimeError as error:  # its message lists every key
         raise ValueError(f"{file} does not fit the method {facts.method} that is here; train it again.") from error
-    if facts.precision != "32-true":
-        method.to(memory_format=torch.channels_last)  # as when it was trained
+    lay_out(method)
     return Model(f"{facts.variant} ({path})", method.eval(), facts)
 
 

@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -25,16 +24,6 @@ WARM_UPS = 2
 TIMINGS = 9
 TIMING_SECONDS = 3.0
 PROCESS_STATUS = Path("/proc/self/status")
-
-
-def resolve_precision(precision: str) -> str:
-    """Return Lightning's name of a budget's precision: `auto` is bf16-mixed where the machine multiplies bf16 fast."""
-    if precision != "auto":
-        return precision
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.13 has it, 2.11 not
-    return "bf16-mixed" if capabilities.get("amx_bf16") else "32-true"
 
 
 def count_flops(method: Method, batch: Batch) -> int:

@@ -22,6 +22,7 @@ from benchmark.store import CHECKPOINTS, HISTORY, RunRecord, RunStore, checksums
 from benchmark.tracking.results import films_of, tell_results
 from benchmark.tracking.tracker import Identity, Tracker, is_wanted
 from benchmark.training import measure
+from benchmark.training.arithmetic import lay_out, resolve_precision
 from benchmark.training.callbacks import Collector, EpochSeed, FiniteLoss, History, Pulse, checkpoints
 from benchmark.training.checkpoint_files import (
     BEST_FILE,
@@ -148,9 +149,8 @@ class Run:
         self.stages = [Stage(s.name, self.budget.epochs or s.epochs) for s in self.method.stages]
         epochs = sum(stage.epochs for stage in self.stages)
         self.history = History(folder / HISTORY, epochs, report)
-        self.precision = measure.resolve_precision(self.budget.precision)
-        if self.precision != "32-true":  # faster with half precision, on processors slower without
-            self.method.to(memory_format=torch.channels_last)
+        self.precision = resolve_precision(self.budget.precision)
+        lay_out(self.method)
 
     @property
     def is_begun(self) -> bool:
