@@ -1,15 +1,13 @@
 """What every landmark metric shares: its input, what it knows of the dataset, and pooling that skips missing values.
 
 A metric works in two steps. `terms` turns each case into one row of numbers; `reduce` summarises rows. Only rows are
-kept, so a bootstrap over cases is one call of `reduce` on resampled rows, with the resamples as leading dimensions.
+kept, and a bootstrap over cases is one call of `reduce` with the number of times that each draw has each row.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
-import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torchmetrics import Metric
@@ -170,14 +168,17 @@ class LandmarkMetric(Metric, ABC):
         """
 
     @abstractmethod
-    def reduce(self, terms: Float[Tensor, "*resample case term"]) -> dict[str, Float[Tensor, "*resample"]]:
-        """Summarise rows of terms.
+    def reduce(
+        self, terms: Float[Tensor, "*batch case term"], counts: Float[Tensor, "draw case"] | None = None
+    ) -> dict[str, Float[Tensor, "..."]]:
+        """Summarise rows of terms, as they are or as a bootstrap draws them, see `metrics.components.pooling`.
 
         Args:
-            terms: Rows from `terms`, with any leading batch dimensions (bootstrap resamples).
+            terms: Rows from `terms`, with any leading batch dimensions (seeds).
+            counts: How often each draw of a bootstrap has each case, whole numbers; every case once if None.
 
         Returns:
-            Column name to value, one per leading index; NaN where no case applies.
+            Column name to values (*batch), with `counts` (*batch, draw); NaN where no case applies.
         """
 
     @abstractmethod
@@ -233,6 +234,7 @@ def present(cases: Cases) -> Bool[Tensor, "case landmark"]:
         ValueError: If a prediction is not finite there; leaving it out would reward a method for not answering.
 
     Example:
+        >>> import torch
         >>> nan = float("nan")
         >>> cases = Cases(
         ...     points=torch.zeros(1, 2, 2),
@@ -256,80 +258,6 @@ def present(cases: Cases) -> Bool[Tensor, "case landmark"]:
             f"{cases.points[case, landmark].tolist()}, not finite; every method must predict every point."
         )
     return counted
-
-
-def pooled_mean(values: Float[Tensor, "*resample case term"]) -> Float[Tensor, "*resample"]:
-    """Average over all cases and terms that are not NaN.
-
-    Args:
-        values: Any numbers; NaN is left out.
-
-    Returns:
-        The mean; NaN where every value is NaN.
-
-    Example:
-        >>> pooled_mean(torch.tensor([[1.0, float("nan")], [2.0, 6.0]]))
-        tensor(3.)
-    """
-    return values.flatten(-2).nanmean(-1)
-
-
-def pooled_sd(values: Float[Tensor, "*resample case term"]) -> Float[Tensor, "*resample"]:
-    """Take the population standard deviation (division by n) over all cases and terms that are not NaN.
-
-    Args:
-        values: Any numbers; NaN is left out.
-
-    Returns:
-        The standard deviation; 0 for a single value, NaN where every value is NaN.
-
-    Example:
-        >>> pooled_sd(torch.tensor([[1.0, float("nan")], [3.0, 5.0]]))
-        tensor(1.6330)
-    """
-    flat = values.flatten(-2)
-    return (flat - flat.nanmean(-1, keepdim=True)).square().nanmean(-1).sqrt()
-
-
-def pooled_median(values: Float[Tensor, "*resample case term"]) -> Float[Tensor, "*resample"]:
-    """Take the median over all cases and terms that are not NaN; of an even number, the mean of the middle two.
-
-    Args:
-        values: Any numbers; NaN is left out.
-
-    Returns:
-        The median; NaN where every value is NaN.
-
-    Example:
-        >>> pooled_median(torch.tensor([[1.0, float("nan")], [2.0, 6.0], [9.0, float("nan")]]))
-        tensor(4.)
-    """
-    flat = values.flatten(-2)
-    ordered = torch.from_numpy(np.sort(flat.numpy(force=True))).to(
-        flat.device
-    )  # many times as fast as torch's; NaN last
-    count = ordered.isnan().logical_not().sum(-1, keepdim=True)
-    middle = torch.cat([(count - 1).clamp(min=0) // 2, (count // 2).clamp(max=ordered.shape[-1] - 1)], dim=-1)
-    return ordered.gather(-1, middle).mean(-1)
-
-
-def pooled_percentage(
-    hit: Bool[Tensor, "*resample case term"], known: Bool[Tensor, "*resample case term"]
-) -> Float[Tensor, "*resample"]:
-    """Give the share of hits among the known, in %.
-
-    Args:
-        hit: Whether a value counts as a hit.
-        known: Whether a value counts at all.
-
-    Returns:
-        Percentage in 0..100; NaN where nothing is known.
-
-    Example:
-        >>> pooled_percentage(torch.tensor([[True, False], [True, True]]), torch.tensor([[True, True], [False, True]]))
-        tensor(66.6667, dtype=torch.float64)
-    """
-    return 100 * (hit & known).flatten(-2).sum(-1).double() / known.flatten(-2).sum(-1)
 
 
 def _check_anatomy(anatomy: Anatomy) -> None:

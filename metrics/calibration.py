@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metrics.base import Cases, Column, LandmarkMetric, pooled_mean
+from metrics.base import Cases, Column, LandmarkMetric
+from metrics.components.pooling import pooled_mean, pooled_sum
 from metrics.uncertainty import mahalanobis_squared, residuals
 
 REGIONS = (0.5, 0.9, 0.95)
@@ -81,16 +82,19 @@ class Calibration(LandmarkMetric):
         within = calibration_curve(probabilities[:, None]).nan_to_num(0) * count
         return torch.cat([within, count], dim=-1)
 
-    def reduce(self, terms: Float[Tensor, "*resample case term"]) -> dict[str, Float[Tensor, "*resample"]]:
+    def reduce(
+        self, terms: Float[Tensor, "*batch case term"], counts: Float[Tensor, "draw case"] | None = None
+    ) -> dict[str, Float[Tensor, "..."]]:
         """Pool the landmarks of all cases.
 
         Args:
             terms: Rows from `terms`, with any leading batch dimensions.
+            counts: How often each draw has each case; every case once if None.
 
         Returns:
             `coverage_50`, `coverage_90`, `coverage_95` and `calibration_error`, all in %.
         """
-        sums = terms.sum(-2)
+        sums = pooled_sum(terms, counts)
         curve = 100 * sums[..., :-1] / sums[..., -1:]
         error = (curve - 100 * curve.new_tensor(GRID)).abs().mean(-1)
         return {**{_name(level): curve[..., GRID.index(level)] for level in REGIONS}, "calibration_error": error}

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from metrics.base import Anatomy, Cases, Column, LandmarkMetric, pooled_mean, present
+from metrics.base import Anatomy, Cases, Column, LandmarkMetric, present
+from metrics.components.pooling import pooled_mean
 
 FRAME = 512
 """Longer side of the film to which the distances refer, the input size of An et al.'s Pose-Net."""
@@ -163,21 +164,24 @@ class CentreDistance(LandmarkMetric):
         distance = torch.linalg.vector_norm(predicted - true, dim=-1) * FRAME / cases.size.amax(-1, keepdim=True)
         return torch.cat([distance, crop_outliers(cases, groups)[:, None]], dim=-1)
 
-    def reduce(self, terms: Float[Tensor, "*resample case term"]) -> dict[str, Float[Tensor, "*resample"]]:
+    def reduce(
+        self, terms: Float[Tensor, "*batch case term"], counts: Float[Tensor, "draw case"] | None = None
+    ) -> dict[str, Float[Tensor, "..."]]:
         """Average the distances over all films and over the inliers.
 
         Args:
             terms: Rows from `terms`, with any leading batch dimensions.
+            counts: How often each draw has each case; every case once if None.
 
         Returns:
             `centre_outliers` in %; `centre` and `centre_inlier`, over all vertebrae and for each, at 512.
         """
         distance, outlier = terms[..., :-1], terms[..., -1:]
-        summary = {"centre_outliers": 100 * pooled_mean(outlier)}
+        summary = {"centre_outliers": 100 * pooled_mean(outlier, counts)}
         for key, kept in (("centre", distance), ("centre_inlier", distance.masked_fill(outlier != 0, torch.nan))):
-            summary[key] = pooled_mean(kept)
+            summary[key] = pooled_mean(kept, counts)
             summary |= {
-                f"{key}_{name}": pooled_mean(kept[..., i : i + 1]) for i, name in enumerate(self.anatomy.groups)
+                f"{key}_{name}": pooled_mean(kept[..., i : i + 1], counts) for i, name in enumerate(self.anatomy.groups)
             }
         return summary
 

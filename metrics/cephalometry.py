@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from metrics.base import Anatomy, Cases, Column, LandmarkMetric, Measurement, pooled_mean, present
+from metrics.base import Anatomy, Cases, Column, LandmarkMetric, Measurement, present
+from metrics.components.pooling import pooled_mean
 
 LANDMARKS = (
     *("sella", "nasion", "orbitale", "porion", "subspinale", "supramentale", "pogonion", "menton", "gnathion"),
@@ -157,18 +158,25 @@ class Cephalometry(LandmarkMetric):
         difference = (predicted - true).abs()
         return torch.cat([same.masked_fill(difference.isnan(), torch.nan), difference], dim=-1)
 
-    def reduce(self, terms: Float[Tensor, "*resample case term"]) -> dict[str, Float[Tensor, "*resample"]]:
+    def reduce(
+        self, terms: Float[Tensor, "*batch case term"], counts: Float[Tensor, "draw case"] | None = None
+    ) -> dict[str, Float[Tensor, "..."]]:
         """Average over the films.
 
         Args:
             terms: Rows from `terms`, with any leading batch dimensions.
+            counts: How often each draw has each case; every case once if None.
 
         Returns:
             `scr` and `scr_anb` ... in %, then `anb_mae` ... in the measure's unit.
         """
         same, difference = terms.chunk(2, dim=-1)
-        rates = {f"scr_{name.lower()}": 100 * pooled_mean(same[..., i : i + 1]) for i, name in enumerate(MEASURES)}
-        errors = {f"{name.lower()}_mae": pooled_mean(difference[..., i : i + 1]) for i, name in enumerate(MEASURES)}
+        rates = {
+            f"scr_{name.lower()}": 100 * pooled_mean(same[..., i : i + 1], counts) for i, name in enumerate(MEASURES)
+        }
+        errors = {
+            f"{name.lower()}_mae": pooled_mean(difference[..., i : i + 1], counts) for i, name in enumerate(MEASURES)
+        }
         return {"scr": torch.stack(list(rates.values())).nanmean(0), **rates, **errors}
 
     def measure(self, cases: Cases) -> dict[str, Measurement]:

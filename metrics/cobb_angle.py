@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from metrics.base import Anatomy, Cases, Column, LandmarkMetric, Measurement, pooled_mean, present
+from metrics.base import Anatomy, Cases, Column, LandmarkMetric, Measurement, present
+from metrics.components.pooling import pooled_mean
 
 
 def cobb_angles(
@@ -110,18 +111,21 @@ class CobbAngle(LandmarkMetric):
         angles = [cobb_angles(points[:, corners], height) for points in (cases.points, cases.target)]
         return torch.cat(angles, dim=-1).masked_fill(~known[:, None], torch.nan)
 
-    def reduce(self, terms: Float[Tensor, "*resample case term"]) -> dict[str, Float[Tensor, "*resample"]]:
+    def reduce(
+        self, terms: Float[Tensor, "*batch case term"], counts: Float[Tensor, "draw case"] | None = None
+    ) -> dict[str, Float[Tensor, "..."]]:
         """Compare the angles.
 
         Args:
             terms: Rows from `terms`, with any leading batch dimensions.
+            counts: How often each draw has each case; every case once if None.
 
         Returns:
             `cobb_smape` in % and `cobb_mae` in degrees, the latter over all three angles of all films.
         """
         predicted, target = terms.chunk(2, dim=-1)
-        smape = 100 * pooled_mean(symmetric_error(predicted, target)[..., None])
-        return {"cobb_smape": smape, "cobb_mae": pooled_mean((predicted - target).abs())}
+        smape = 100 * pooled_mean(symmetric_error(predicted, target)[..., None], counts)
+        return {"cobb_smape": smape, "cobb_mae": pooled_mean((predicted - target).abs(), counts)}
 
     def measure(self, cases: Cases) -> dict[str, Measurement]:
         """Measure the three angles, see `cobb_angles`.

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metrics.base import Cases, Column, LandmarkMetric, pooled_mean, pooled_median, present
+from metrics.base import Cases, Column, LandmarkMetric, present
+from metrics.components.pooling import pooled_mean, pooled_median
 from metrics.uncertainty import determinant, floored, mahalanobis_squared
 
 LEVELS = (0.5, 0.9, 0.95)
@@ -105,19 +106,24 @@ class Conformal(LandmarkMetric):
         both = [values.masked_fill(hidden, torch.nan).mT.flatten(1) for values in (covered, radius)]
         return torch.cat(both, dim=-1)
 
-    def reduce(self, terms: Float[Tensor, "*resample case term"]) -> dict[str, Float[Tensor, "*resample"]]:
+    def reduce(
+        self, terms: Float[Tensor, "*batch case term"], counts: Float[Tensor, "draw case"] | None = None
+    ) -> dict[str, Float[Tensor, "..."]]:
         """Pool the landmarks of all cases.
 
         Args:
             terms: Rows from `terms`, with any leading batch dimensions.
+            counts: How often each draw has each case; every case once if None.
 
         Returns:
             `conformal_coverage_50` ... in % and `conformal_radius_50` ... in the dataset's unit.
         """
         parts = terms.chunk(2 * len(LEVELS), dim=-1)
-        coverage = {_name("coverage", p): 100 * pooled_mean(part) for p, part in zip(LEVELS, parts, strict=False)}
+        coverage = {
+            _name("coverage", p): 100 * pooled_mean(part, counts) for p, part in zip(LEVELS, parts, strict=False)
+        }
         radii = zip(LEVELS, parts[len(LEVELS) :], strict=True)
-        return {**coverage, **{_name("radius", p): pooled_median(part) for p, part in radii}}
+        return {**coverage, **{_name("radius", p): pooled_median(part, counts) for p, part in radii}}
 
     def columns(self) -> dict[str, Column]:
         """Describe coverage and size at each level.

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from metrics.base import Cases, Column, LandmarkMetric, pooled_mean, pooled_median, present
+from metrics.base import Cases, Column, LandmarkMetric, present
+from metrics.components.pooling import pooled_mean, pooled_median
 
 
 def normalized_coordinates(
@@ -83,17 +84,20 @@ class CoordinateMse(LandmarkMetric):
         """
         return coordinate_mse(cases.points, cases.target, present(cases), cases.size)[:, None]
 
-    def reduce(self, terms: Float[Tensor, "*resample case term"]) -> dict[str, Float[Tensor, "*resample"]]:
+    def reduce(
+        self, terms: Float[Tensor, "*batch case term"], counts: Float[Tensor, "draw case"] | None = None
+    ) -> dict[str, Float[Tensor, "..."]]:
         """Average the cases' errors.
 
         Args:
             terms: Rows from `terms`, with any leading batch dimensions.
+            counts: How often each draw has each case; every case once if None.
 
         Returns:
             `mse`, `mse_median` and `mse_sum`, squares of fractions of the image.
         """
-        mean = pooled_mean(terms)
-        return {"mse": mean, "mse_median": pooled_median(terms), "mse_sum": 2 * mean}
+        mean = pooled_mean(terms, counts)
+        return {"mse": mean, "mse_median": pooled_median(terms, counts), "mse_sum": 2 * mean}
 
     def columns(self) -> dict[str, Column]:
         """Describe mean and median over films, and the unit of each.

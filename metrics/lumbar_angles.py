@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from metrics.base import Anatomy, Cases, Column, LandmarkMetric, Measurement, pooled_mean, present
+from metrics.base import Anatomy, Cases, Column, LandmarkMetric, Measurement, present
+from metrics.components.pooling import pooled_mean
 
 VERTEBRAE = ("L1", "L2", "L3", "L4", "L5", "S1")
 """The groups: four corners each (TL, TR, BL, BR as seen in the image), of the sacrum the two ends of its end plate."""
@@ -107,18 +108,21 @@ class LumbarAngles(LandmarkMetric):
         angle = difference[:, :1]
         return torch.cat([torch.minimum(angle, 360 - angle), difference[:, 1:]], dim=-1)
 
-    def reduce(self, terms: Float[Tensor, "*resample case term"]) -> dict[str, Float[Tensor, "*resample"]]:
+    def reduce(
+        self, terms: Float[Tensor, "*batch case term"], counts: Float[Tensor, "draw case"] | None = None
+    ) -> dict[str, Float[Tensor, "..."]]:
         """Average the differences.
 
         Args:
             terms: Rows from `terms`, with any leading batch dimensions.
+            counts: How often each draw has each case; every case once if None.
 
         Returns:
             `lordosis_mae` in degrees, `slip_mae` over all levels and for each, in % of the end plate.
         """
         slips = terms[..., 1:]
-        levels = {_column(level): pooled_mean(slips[..., i : i + 1]) for i, level in enumerate(LEVELS)}
-        return {"lordosis_mae": pooled_mean(terms[..., :1]), "slip_mae": pooled_mean(slips), **levels}
+        levels = {_column(level): pooled_mean(slips[..., i : i + 1], counts) for i, level in enumerate(LEVELS)}
+        return {"lordosis_mae": pooled_mean(terms[..., :1], counts), "slip_mae": pooled_mean(slips, counts), **levels}
 
     def columns(self) -> dict[str, Column]:
         """Describe the differences.

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from metrics.base import Cases, Column, LandmarkMetric, pooled_mean, pooled_percentage, present
+from metrics.base import Cases, Column, LandmarkMetric, present
+from metrics.components.pooling import pooled_mean, pooled_percentage
 from metrics.radial_error import radial_error
 
 FAILURE_LIMITS = {"fr_08": 0.08, "fr_10": 0.10}
@@ -79,7 +80,9 @@ def ced_curve(
     return reached.to(nme.dtype) / nme.isnan().logical_not().sum(-1, keepdim=True)
 
 
-def ced_area(nme: Float[Tensor, "*resample case"], limit: float = AUC_LIMIT) -> Float[Tensor, "*resample"]:
+def ced_area(
+    nme: Float[Tensor, "*batch case"], limit: float = AUC_LIMIT, counts: Float[Tensor, "draw case"] | None = None
+) -> Float[Tensor, "..."]:
     """Integrate the CED curve from 0 to a limit and divide by the limit, so that 1 is perfect.
 
     The integral is exact: a case of error e contributes the stretch from e to the limit.
@@ -87,6 +90,7 @@ def ced_area(nme: Float[Tensor, "*resample case"], limit: float = AUC_LIMIT) -> 
     Args:
         nme: NME of each case as a fraction; NaN where not applicable.
         limit: Upper end of the integral, as a fraction.
+        counts: How often each draw has each case; every case once if None.
 
     Returns:
         Area in 0..1; NaN where no case applies.
@@ -95,7 +99,7 @@ def ced_area(nme: Float[Tensor, "*resample case"], limit: float = AUC_LIMIT) -> 
         >>> ced_area(torch.tensor([0.0, 0.05, 0.2, float("nan")]))
         tensor(0.5000)
     """
-    return (1 - nme / limit).clamp(min=0).nanmean(-1)
+    return pooled_mean((1 - nme / limit).clamp(min=0)[..., None], counts)
 
 
 class NormalizedError(LandmarkMetric):
@@ -129,19 +133,31 @@ class NormalizedError(LandmarkMetric):
         means = [errors[:, list(members)].nanmean(-1) for members in (every, *self.anatomy.groups.values())]
         return torch.stack(means, dim=-1) / distance[:, None]
 
-    def reduce(self, terms: Float[Tensor, "*resample case term"]) -> dict[str, Float[Tensor, "*resample"]]:
+    def reduce(
+        self, terms: Float[Tensor, "*batch case term"], counts: Float[Tensor, "draw case"] | None = None
+    ) -> dict[str, Float[Tensor, "..."]]:
         """Summarise the cases' NME.
 
         Args:
             terms: Rows from `terms`, with any leading batch dimensions.
+            counts: How often each draw has each case; every case once if None.
 
         Returns:
             `nme`, `fr_08` and `fr_10` in %, `auc` in 0..1, and `nme_<vertebra>` in %.
         """
         nme, *parts = torch.split(terms, 1, dim=-1)
-        failures = {name: pooled_percentage(nme > limit, ~nme.isnan()) for name, limit in FAILURE_LIMITS.items()}
-        vertebrae = {f"nme_{name}": 100 * pooled_mean(p) for name, p in zip(self.anatomy.groups, parts, strict=True)}
-        return {"nme": 100 * pooled_mean(nme), **failures, "auc": ced_area(nme[..., 0]), **vertebrae}
+        failures = {
+            name: pooled_percentage(nme > limit, ~nme.isnan(), counts) for name, limit in FAILURE_LIMITS.items()
+        }
+        vertebrae = {
+            f"nme_{name}": 100 * pooled_mean(p, counts) for name, p in zip(self.anatomy.groups, parts, strict=True)
+        }
+        return {
+            "nme": 100 * pooled_mean(nme, counts),
+            **failures,
+            "auc": ced_area(nme[..., 0], counts=counts),
+            **vertebrae,
+        }
 
     def columns(self) -> dict[str, Column]:
         """Describe NME, failure rates, area and the NME of each vertebra.

@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from metrics.base import Cases, Column, LandmarkMetric, present
+from metrics.components.pooling import pooled_sum
 from metrics.coordinate_mse import normalized_coordinates
 
 
@@ -78,16 +79,19 @@ class Pearson(LandmarkMetric):
         unknown = ~cases.size.isfinite().all(-1, keepdim=True)
         return coordinate_sums(points, target, present(cases)).masked_fill(unknown, torch.nan)
 
-    def reduce(self, terms: Float[Tensor, "*resample case term"]) -> dict[str, Float[Tensor, "*resample"]]:
+    def reduce(
+        self, terms: Float[Tensor, "*batch case term"], counts: Float[Tensor, "draw case"] | None = None
+    ) -> dict[str, Float[Tensor, "..."]]:
         """Correlate the coordinates of all cases.
 
         Args:
             terms: Rows from `terms`, with any leading batch dimensions.
+            counts: How often each draw has each case; every case once if None.
 
         Returns:
             `rho` in -1..1.
         """
-        return {"rho": pearson_rho(terms.nansum(-2))}
+        return {"rho": pearson_rho(pooled_sum(terms, counts))}
 
     def columns(self) -> dict[str, Column]:
         """Describe the correlation.

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from metrics.base import Cases, Column, LandmarkMetric, pooled_mean, pooled_median, pooled_sd, present
+from metrics.base import Cases, Column, LandmarkMetric, present
+from metrics.components.pooling import pooled_mean, pooled_median, pooled_sd
 
 
 def radial_error(
@@ -62,20 +63,23 @@ class RadialError(LandmarkMetric):
             return pixels
         return torch.cat([pixels, radial_error(cases.points, cases.target, counted, cases.spacing)], dim=-1)
 
-    def reduce(self, terms: Float[Tensor, "*resample case term"]) -> dict[str, Float[Tensor, "*resample"]]:
+    def reduce(
+        self, terms: Float[Tensor, "*batch case term"], counts: Float[Tensor, "draw case"] | None = None
+    ) -> dict[str, Float[Tensor, "..."]]:
         """Pool the radial errors.
 
         Args:
             terms: Rows from `terms`, with any leading batch dimensions.
+            counts: How often each draw has each case; every case once if None.
 
         Returns:
             `mre_px, sd_px, median_px` and, where the unit is mm, `mre_mm, sd_mm, median_mm`.
         """
         summary = {}
         for unit, errors in zip(self._units, terms.chunk(len(self._units), dim=-1), strict=True):
-            summary[f"mre_{unit}"] = pooled_mean(errors)
-            summary[f"sd_{unit}"] = pooled_sd(errors)
-            summary[f"median_{unit}"] = pooled_median(errors)
+            summary[f"mre_{unit}"] = pooled_mean(errors, counts)
+            summary[f"sd_{unit}"] = pooled_sd(errors, counts)
+            summary[f"median_{unit}"] = pooled_median(errors, counts)
         return summary
 
     def columns(self) -> dict[str, Column]:

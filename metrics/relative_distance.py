@@ -4,8 +4,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from metrics.base import Anatomy, Cases, Column, LandmarkMetric, pooled_mean, pooled_sd, present
+from metrics.base import Anatomy, Cases, Column, LandmarkMetric, present
 from metrics.centre_distance import crop_outliers, no_crops
+from metrics.components.pooling import pooled_mean, pooled_sd, pooled_sum
 from metrics.radial_error import radial_error
 
 OUTLIER = 20.0
@@ -51,15 +52,24 @@ def relative_distance(
     return 100 * relative
 
 
-def sample_sd(values: Float[Tensor, "*resample case vertebra"]) -> Float[Tensor, "*resample"]:
+def sample_sd(
+    values: Float[Tensor, "*batch case vertebra"], counts: Float[Tensor, "draw case"] | None = None
+) -> Float[Tensor, "..."]:
     """Take the sample standard deviation (division by n - 1) over films and vertebrae that are not NaN.
+
+    Args:
+        values: Any numbers; NaN is left out.
+        counts: How often each draw has each film; every film once if None.
+
+    Returns:
+        The standard deviation; NaN of a single value.
 
     Example:
         >>> sample_sd(torch.tensor([[1.0, float("nan")], [3.0, 5.0]]))
         tensor(2.0000)
     """
-    count = values.flatten(-2).isfinite().sum(-1)
-    return pooled_sd(values) * (count / (count - 1)).sqrt()
+    count = pooled_sum(values.isfinite().to(values.dtype), counts).sum(-1)
+    return pooled_sd(values, counts) * (count / (count - 1)).sqrt()
 
 
 class RelativeDistance(LandmarkMetric):
@@ -119,11 +129,14 @@ class RelativeDistance(LandmarkMetric):
         outlier = crop_outliers(cases, list(self.anatomy.groups.values())).nan_to_num(0)[:, None]
         return torch.cat([distance[:, [i for group in measured for i in group]], relative, means, outlier], dim=-1)
 
-    def reduce(self, terms: Float[Tensor, "*resample case term"]) -> dict[str, Float[Tensor, "*resample"]]:
+    def reduce(
+        self, terms: Float[Tensor, "*batch case term"], counts: Float[Tensor, "draw case"] | None = None
+    ) -> dict[str, Float[Tensor, "..."]]:
         """Average D and RD and count the missed vertebrae.
 
         Args:
             terms: Rows from `terms`, with any leading batch dimensions.
+            counts: How often each draw has each case; every case once if None.
 
         Returns:
             `d` in pixels, `rd` in % and `rd_outliers` in %: over all films, over the inliers, and of each vertebra over
@@ -134,17 +147,18 @@ class RelativeDistance(LandmarkMetric):
         missed = torch.where(means.isnan(), means, 100 * (means > OUTLIER).to(means.dtype))
         summary: dict[str, Tensor] = {}
         for key, values in (("d", distance), ("rd", relative), ("rd_outliers", missed)):
-            summary[key] = pooled_mean(values)
+            summary[key] = pooled_mean(values, counts)
             if self._has_crops:
                 inliers = values.masked_fill(outlier != 0, torch.nan)
                 parts = torch.split(inliers, [1] * len(sizes) if key == "rd_outliers" else sizes, dim=-1)
                 named = zip(self._measured, parts, strict=True)
-                summary[f"{key}_inlier"] = pooled_mean(inliers)
-                summary |= {f"{key}_{name}": pooled_mean(part) for name, part in named}
+                summary[f"{key}_inlier"] = pooled_mean(inliers, counts)
+                summary |= {f"{key}_{name}": pooled_mean(part, counts) for name, part in named}
                 if key != "rd_outliers":
                     vertebrae = torch.stack([part.nanmean(-1) for part in parts], dim=-1)
-                    summary[f"{key}_total"] = vertebrae.nanmean(-2).nanmean(-1)
-                    summary[f"{key}_total_sd"] = sample_sd(vertebrae)
+                    averages = [pooled_mean(one[..., None], counts) for one in vertebrae.unbind(-1)]
+                    summary[f"{key}_total"] = torch.stack(averages).nanmean(0)
+                    summary[f"{key}_total_sd"] = sample_sd(vertebrae, counts)
         return summary
 
     def columns(self) -> dict[str, Column]:

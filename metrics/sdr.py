@@ -3,7 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from metrics.base import Cases, Column, LandmarkMetric, pooled_percentage, present
+from metrics.base import Cases, Column, LandmarkMetric, present
+from metrics.components.pooling import pooled_percentage
 from metrics.radial_error import radial_error
 
 ROUNDING = 1e-9
@@ -11,13 +12,14 @@ ROUNDING = 1e-9
 
 
 def success_detection_rate(
-    errors: Float[Tensor, "*resample case landmark"], radius: float
-) -> Float[Tensor, "*resample"]:
+    errors: Float[Tensor, "*batch case landmark"], radius: float, counts: Float[Tensor, "draw case"] | None = None
+) -> Float[Tensor, "..."]:
     """Give the percentage of landmarks whose radial error is no greater than a radius.
 
     Args:
         errors: Radial errors in any unit; NaN where not applicable.
         radius: Radius in the same unit; an error equal to it counts as a success.
+        counts: How often each draw has each case; every case once if None.
 
     Returns:
         Percentage in 0..100 over all errors that are not NaN; NaN where there is none.
@@ -27,7 +29,7 @@ def success_detection_rate(
         >>> success_detection_rate(torch.tensor([[0.5, 2.0], [3.0, float("nan")]]), radius=2.0)
         tensor(66.6667, dtype=torch.float64)
     """
-    return pooled_percentage(errors <= radius * (1 + ROUNDING), ~errors.isnan())
+    return pooled_percentage(errors <= radius * (1 + ROUNDING), ~errors.isnan(), counts)
 
 
 class SuccessDetectionRate(LandmarkMetric):
@@ -51,16 +53,19 @@ class SuccessDetectionRate(LandmarkMetric):
         spacing = cases.spacing if self.anatomy.unit == "mm" else None
         return radial_error(cases.points, cases.target, present(cases), spacing)
 
-    def reduce(self, terms: Float[Tensor, "*resample case term"]) -> dict[str, Float[Tensor, "*resample"]]:
+    def reduce(
+        self, terms: Float[Tensor, "*batch case term"], counts: Float[Tensor, "draw case"] | None = None
+    ) -> dict[str, Float[Tensor, "..."]]:
         """Count the successes at each radius.
 
         Args:
             terms: Rows from `terms`, with any leading batch dimensions.
+            counts: How often each draw has each case; every case once if None.
 
         Returns:
             One percentage per radius, such as `sdr_2.5mm`.
         """
-        return {self._name(radius): success_detection_rate(terms, radius) for radius in self.anatomy.radii}
+        return {self._name(radius): success_detection_rate(terms, radius, counts) for radius in self.anatomy.radii}
 
     def columns(self) -> dict[str, Column]:
         """Describe one column per radius.

@@ -3,19 +3,23 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from metrics.base import Cases, Column, LandmarkMetric, pooled_percentage, present
+from metrics.base import Cases, Column, LandmarkMetric, present
+from metrics.components.pooling import pooled_percentage
 from metrics.radial_error import radial_error
 
 LIMITS = (1.5, 2.0)
 """Millimetres, from Upadhyay et al., Sec. 4."""
 
 
-def share_within(case_errors: Float[Tensor, "*resample case"], limit: float) -> Float[Tensor, "*resample"]:
+def share_within(
+    case_errors: Float[Tensor, "*batch case"], limit: float, counts: Float[Tensor, "draw case"] | None = None
+) -> Float[Tensor, "..."]:
     """Give the percentage of cases whose mean error is less than a limit.
 
     Args:
         case_errors: Mean error of each case; NaN where not applicable.
         limit: The limit in the same unit; an error equal to it does not count.
+        counts: How often each draw has each case; every case once if None.
 
     Returns:
         Percentage in 0..100 of the applicable cases; NaN where there is none.
@@ -25,7 +29,7 @@ def share_within(case_errors: Float[Tensor, "*resample case"], limit: float) -> 
         >>> share_within(torch.tensor([0.5, 2.0, 1.9, float("nan")]), limit=2.0)
         tensor(66.6667, dtype=torch.float64)
     """
-    return pooled_percentage((case_errors < limit)[..., None], ~case_errors.isnan()[..., None])
+    return pooled_percentage((case_errors < limit)[..., None], ~case_errors.isnan()[..., None], counts)
 
 
 class ShareWithin(LandmarkMetric):
@@ -49,16 +53,19 @@ class ShareWithin(LandmarkMetric):
         """
         return radial_error(cases.points, cases.target, present(cases), cases.spacing).nanmean(-1, keepdim=True)
 
-    def reduce(self, terms: Float[Tensor, "*resample case term"]) -> dict[str, Float[Tensor, "*resample"]]:
+    def reduce(
+        self, terms: Float[Tensor, "*batch case term"], counts: Float[Tensor, "draw case"] | None = None
+    ) -> dict[str, Float[Tensor, "..."]]:
         """Count the cases under each limit.
 
         Args:
             terms: Rows from `terms`, with any leading batch dimensions.
+            counts: How often each draw has each case; every case once if None.
 
         Returns:
             `within_1.5mm` and `within_2mm` in %.
         """
-        return {_name(limit): share_within(terms[..., 0], limit) for limit in LIMITS}
+        return {_name(limit): share_within(terms[..., 0], limit, counts) for limit in LIMITS}
 
     def columns(self) -> dict[str, Column]:
         """Describe one column per limit.

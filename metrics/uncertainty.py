@@ -1,13 +1,15 @@
 """What a predicted covariance is worth: its likelihood and sharpness, and whether it ranks the errors."""
 
 import math
+from functools import partial
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metrics.base import Cases, Column, LandmarkMetric, pooled_mean, present
+from metrics.base import Cases, Column, LandmarkMetric, present
+from metrics.components.pooling import by_values, pooled_mean
 
 SMALLEST = 1e-4
 """Square pixels. A smaller variance is raised to this one: nobody knows a landmark to a hundredth of a pixel, and a
@@ -115,11 +117,14 @@ def gaussian_nll(
     return mahalanobis_squared(difference, covariance) / 2 + half_log_det + math.log(2 * math.pi)
 
 
-def ranks(values: Float[Tensor, "*resample value"]) -> Float[Tensor, "*resample value"]:
+def ranks(
+    values: Float[Tensor, "*batch value"], counts: Float[Tensor, "draw value"] | None = None
+) -> Float[Tensor, "*batch value"] | Float[Tensor, "*batch draw value"]:
     """Rank from 1, equal values sharing their mean rank.
 
     Args:
         values: Any numbers; NaN is left out.
+        counts: How often each draw has each value; every value once, without the dimension of draws, if None.
 
     Returns:
         Ranks; NaN where the value is.
@@ -131,17 +136,27 @@ def ranks(values: Float[Tensor, "*resample value"]) -> Float[Tensor, "*resample 
     filled = values.masked_fill(values.isnan(), torch.inf).contiguous()
     ordered = filled.sort(-1).values
     first, last = (torch.searchsorted(ordered, filled, right=right) for right in (False, True))
-    return ((first + last + 1).double() / 2).masked_fill(values.isnan(), torch.nan)
+    missing = values.isnan()
+    if counts is None:
+        return ((first + last + 1).double() / 2).masked_fill(missing, torch.nan)
+    drawn = counts.double().masked_fill(missing[..., None, :], 0)
+    up_to = torch.take_along_dim(drawn, filled.argsort(-1)[..., None, :], dim=-1).cumsum(-1)
+    up_to = torch.nn.functional.pad(up_to, (1, 0))
+    below, with_equals = (torch.take_along_dim(up_to, place[..., None, :], dim=-1) for place in (first, last))
+    return ((below + with_equals + 1) / 2).masked_fill(missing[..., None, :], torch.nan)
 
 
 def rank_correlation(
-    first: Float[Tensor, "*resample value"], second: Float[Tensor, "*resample value"]
-) -> Float[Tensor, "*resample"]:
+    first: Float[Tensor, "*batch value"],
+    second: Float[Tensor, "*batch value"],
+    counts: Float[Tensor, "draw value"] | None = None,
+) -> Float[Tensor, "*batch"] | Float[Tensor, "*batch draw"]:
     """Give Spearman's correlation of pairs.
 
     Args:
         first: Any numbers.
         second: As many; NaN where `first` is NaN.
+        counts: How often each draw has each value; every value once, without the dimension of draws, if None.
 
     Returns:
         Correlation in -1..1; NaN where one of them does not vary.
@@ -150,8 +165,12 @@ def rank_correlation(
         >>> rank_correlation(torch.tensor([1.0, 2.0, 30.0]), torch.tensor([0.1, 0.2, 0.3]))
         tensor(1., dtype=torch.float64)
     """
-    x, y = (values - values.nanmean(-1, keepdim=True) for values in (ranks(first), ranks(second)))
-    return (x * y).nansum(-1) / ((x * x).nansum(-1) * (y * y).nansum(-1)).sqrt()
+    one, other = (ranks(values, counts) for values in (first, second))
+    weights = torch.ones_like(one) if counts is None else counts.double().expand_as(one)
+    weights = weights.masked_fill(one.isnan(), 0)
+    mean = (one * weights).nansum(-1, keepdim=True) / weights.sum(-1, keepdim=True)  # the same of both
+    x, y = one - mean, other - mean
+    return (weights * x * y).nansum(-1) / ((weights * x * x).nansum(-1) * (weights * y * y).nansum(-1)).sqrt()
 
 
 class Uncertainty(LandmarkMetric):
@@ -180,20 +199,24 @@ class Uncertainty(LandmarkMetric):
         error: Tensor = torch.linalg.vector_norm(difference, dim=-1)
         return torch.cat([gaussian_nll(difference, covariance), variance, error], dim=-1)
 
-    def reduce(self, terms: Float[Tensor, "*resample case term"]) -> dict[str, Float[Tensor, "*resample"]]:
+    def reduce(
+        self, terms: Float[Tensor, "*batch case term"], counts: Float[Tensor, "draw case"] | None = None
+    ) -> dict[str, Float[Tensor, "..."]]:
         """Pool the landmarks of all cases.
 
         Args:
             terms: Rows from `terms`, with any leading batch dimensions.
+            counts: How often each draw has each case; every case once if None.
 
         Returns:
             `nll` in nats, `sharpness` in the dataset's unit, `error_correlation` in -1..1.
         """
         likelihood, variance, error = terms.chunk(3, dim=-1)
+        correlate = partial(rank_correlation, error.flatten(-2), variance.flatten(-2))
         return {
-            "nll": pooled_mean(likelihood),
-            "sharpness": pooled_mean(variance).sqrt(),
-            "error_correlation": rank_correlation(error.flatten(-2), variance.flatten(-2)),
+            "nll": pooled_mean(likelihood, counts),
+            "sharpness": pooled_mean(variance, counts).sqrt(),
+            "error_correlation": correlate() if counts is None else by_values(correlate, error, counts),
         }
 
     def columns(self) -> dict[str, Column]:

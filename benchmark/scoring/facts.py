@@ -74,8 +74,8 @@ def _methods(cells: Sequence[Cell], plugins: Sequence[Path | str]) -> dict[str, 
         }
         for name, variant in variants.items()
     }
-    for cell in cells:
-        if cell.variant in variants:
-            changed = changed_hparams(variants[cell.variant], cell)
-            facts[cell.variant]["changed"]["/".join((cell.dataset, cell.protocol, cell.config))] = changed
+    rows = {(cell.variant, "/".join((cell.dataset, cell.protocol, cell.config))): cell for cell in cells}
+    for (name, row), cell in rows.items():
+        if name in variants:
+            facts[name]["changed"][row] = changed_hparams(variants[name], cell)
     return facts

@@ -7,22 +7,19 @@ stays the metric over all cases; only what is drawn changes.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from itertools import zip_longest
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from benchmark.predictions import read_patients
 from benchmark.scoring.bootstrap import ENDS, RESAMPLES, resample
 from datamodules.base import LandmarkDataModule
 from metrics.base import LandmarkMetric
-
-BATCH_ELEMENTS: Final = 2_000_000
 
 
 def interval(
@@ -61,18 +58,27 @@ def resampled_values(
 ) -> Float[np.ndarray, "column resample"]:
     """Give each column's mean over seeds in every draw, see `interval`; NaN where there is only one patient."""
     columns = list(metric.columns())
-    members = _members(patients or [str(case) for case in range(terms.shape[1])])
-    if len(members) < 2:
+    counts = _counts(tuple(patients) or tuple(map(str, range(terms.shape[1]))), resamples)
+    if counts is None:
         return np.full((len(columns), resamples), np.nan)
+    reduced = metric.reduce(terms, counts)
+    return torch.stack([reduced[column].double().mean(0) for column in columns]).numpy()
 
-    def statistic(draw: np.ndarray) -> np.ndarray:
-        values = np.empty((len(columns), len(draw)))
-        for rows, cases in _draws_by_size(members, draw, max(1, BATCH_ELEMENTS // terms.numel())):
-            reduced = metric.reduce(terms[:, torch.from_numpy(cases)])
-            values[:, rows] = torch.stack([reduced[column].double().mean(0) for column in columns]).numpy()
-        return values
 
-    return resample(statistic, len(members), resamples)
+@lru_cache(maxsize=8)
+def _counts(patients: tuple[str, ...], resamples: int) -> Float[Tensor, "draw case"] | None:
+    """Tell how often each draw has each case, for all metrics of a test set; None where there is only one patient.
+
+    Args:
+        patients: Of each case.
+        resamples: Number of draws of as many patients as there are, each with all of its cases.
+    """
+    place = {patient: place for place, patient in enumerate(dict.fromkeys(patients))}
+    if len(place) < 2:
+        return None
+    drawn = torch.from_numpy(resample(lambda draw: draw.T.astype(np.float64), len(place), resamples)).T.long()
+    counts = torch.zeros(drawn.shape, dtype=torch.float64).scatter_add_(1, drawn, torch.ones(drawn.shape).double())
+    return counts[:, [place[patient] for patient in patients]]
 
 
 def patients_of(data: type[LandmarkDataModule], files: Sequence[Path], cases: Sequence[str]) -> tuple[str, ...]:
@@ -101,25 +107,3 @@ def units_of(data: type[LandmarkDataModule], files: Sequence[Path], cases: Seque
         cases: Names of cases; one may occur several times.
     """
     return patients_of(data, files, cases) or tuple(cases)
-
-
-def _members(patients: Sequence[str]) -> Int[np.ndarray, "patient place"]:
-    """Return the positions of each patient's cases, in the order of their first, filled up with -1."""
-    members: dict[str, list[int]] = {}
-    for case, patient in enumerate(patients):
-        members.setdefault(patient, []).append(case)
-    return np.array(list(zip(*zip_longest(*members.values(), fillvalue=-1), strict=True)))
-
-
-def _draws_by_size(
-    members: Int[np.ndarray, "patient place"], draw: Int[np.ndarray, "resample patient"], most: int
-) -> Iterator[tuple[Int[np.ndarray, " row"], Int[np.ndarray, "row case"]]]:
-    """Turn draws of patients into draws of cases, `most` draws of as many cases at a time."""
-    cases = members[draw].reshape(len(draw), -1)
-    sizes = (cases >= 0).sum(axis=1)
-    for size in np.unique(sizes):
-        alike = np.flatnonzero(sizes == size)
-        for start in range(0, len(alike), most):
-            rows = alike[start : start + most]
-            drawn = cases[rows]
-            yield rows, drawn[drawn >= 0].reshape(len(rows), size)

@@ -24,6 +24,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
+from joblib import Parallel, cpu_count, delayed, parallel_config
 from torch import Tensor
 
 import metrics
@@ -57,6 +59,8 @@ COLUMNS = (
     *("value", "low", "high", "sd_seeds", *leak_free.COLUMNS, "reason"),
 )
 
+GROUPS_PER_WORKER = 8
+"""A process that scores takes some seconds to start, in which a few rows are scored."""
 COUNTS = ("folds_done", "folds_expected", "cases", "cases_leak_free")
 
 logger = logging.getLogger(__name__)
@@ -114,10 +118,9 @@ def score(store: Path | str, plugins: Sequence[Path | str] = (), on: On = "test"
     if not found and all(run.status == "done" for run in runs):
         raise FileNotFoundError(f"{root} holds no run with {_lacking(films)}.")
     cache = root / f".{Path(films.table).stem}.json"
-    known, groups = _read_cache(cache), {}
-    for group in found:
-        key = _content_key(group, datasets)
-        groups[key] = known[key] if key in known else _rows_or_reason(group, datasets)
+    known, keys = _read_cache(cache), {_content_key(group, datasets): group for group in found}
+    scored = _score_groups(root, {key: group for key, group in keys.items() if key not in known})
+    groups = {key: scored[key] if key in scored else known[key] for key in keys}
     rows = [row for group in groups.values() for row in group]
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(COUNTS, "Int64"))
     path = root / films.table
@@ -193,13 +196,25 @@ def _lacking(films: ScoredFilms) -> str:
     return "predictions of validation films; no split of it has such films"
 
 
-def _rows_or_reason(group: Group, datasets: DatasetRegistry) -> list[Row]:
+def _score_groups(root: Path, groups: Mapping[str, Group]) -> dict[str, list[Row]]:
+    """Score groups on all cores that this process may use, a few of them without other processes."""
+    workers = min(cpu_count(), len(groups) // GROUPS_PER_WORKER) or 1
+    with parallel_config(backend="loky", inner_max_num_threads=1) if workers > 1 else nullcontext():
+        results = Parallel(n_jobs=workers)(delayed(_rows_or_reason)(group, root) for group in groups.values())
+    for group, (_, error) in zip(groups.values(), results, strict=True):
+        if error:
+            logger.warning("%s could not be scored: %s", group.runs[0].folder, error)
+    return {key: rows for key, (rows, _) in zip(groups, results, strict=True)}
+
+
+def _rows_or_reason(group: Group, root: Path) -> tuple[list[Row], str]:
+    """Return a group's rows, and why there are no scores in them if that is so."""
+    datasets = DatasetRegistry(descriptions=root / CARDS)
     try:
-        return _rows(group, datasets)
+        return _rows(group, datasets), ""
     except (ValueError, KeyError, OSError) as error:
-        run = group.runs[0]
-        logger.warning("%s could not be scored: %s", run.folder, error)
-        return [_identity(group, datasets) | {"test_set": name, "reason": str(error)} for name in _test_sets(group)]
+        reason = {"reason": str(error)}
+        return [_identity(group, datasets) | {"test_set": name} | reason for name in _test_sets(group)], str(error)
 
 
 def _test_sets(group: Group) -> Iterable[str]:
@@ -356,7 +371,7 @@ def _content_key(group: Group, datasets: DatasetRegistry) -> str:
 @cache
 def _sources() -> str:
     folders = (Path(__file__).parent, Path(metrics.__file__).parent)
-    files = [Path(predictions.__file__), *(file for folder in folders for file in sorted(folder.glob("*.py")))]
+    files = [Path(predictions.__file__), *(file for folder in folders for file in sorted(folder.rglob("*.py")))]
     return "".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
 
 

@@ -299,18 +299,19 @@ def _intervals(
         times = np.stack([np.bincount(row, minlength=patients) for row in draw])[:, patient]
         statistics = np.full((2, pairs, len(draw)), np.nan)
         statistics[0] = (times @ differences / times.sum(axis=1, keepdims=True)).T
+        by_case = np.ascontiguousarray(times.T, dtype=np.int32)
         for column in columns:
-            statistics[1, column] = _weighted_medians(differences[:, column], times)
+            statistics[1, column] = _weighted_medians(differences[:, column], by_case)
         return statistics
 
     return np.asarray(np.quantile(resample(statistic, patients), ENDS, axis=-1)).swapaxes(0, 1)
 
 
 def _weighted_medians(
-    values: Float[np.ndarray, " case"], times: Int[np.ndarray, "resample case"]
+    values: Float[np.ndarray, " case"], times: Int[np.ndarray, "case resample"]
 ) -> Float[np.ndarray, " resample"]:
     """Return the median of values that occur so many times in each resample."""
     order = np.argsort(values, kind="stable")
-    ranked, below = values[order], np.cumsum(times.T[order], axis=0)
+    ranked, below = values[order], np.cumsum(times[order], axis=0, dtype=times.dtype)
     twice, total = 2 * below, below[-1]
-    return np.asarray((ranked[(twice >= total).argmax(axis=0)] + ranked[(twice > total).argmax(axis=0)]) / 2)
+    return np.asarray((ranked[(twice < total).sum(axis=0)] + ranked[(twice <= total).sum(axis=0)]) / 2)

@@ -1,60 +1,18 @@
-"""Discovery, the checks of an anatomy, and pooling that skips what is missing."""
+"""Discovery and the checks of an anatomy."""
 
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-from torch import Tensor
 
 import metrics
-from metrics.base import Anatomy, pooled_mean, pooled_median, pooled_percentage, pooled_sd
+from metrics.base import Anatomy
 from metrics.radial_error import RadialError
 
 CLASS = """
 class {name}(LandmarkMetric):
     title = "x"
 """
-ROWS = arrays(float, (2, 4, 3), elements=st.one_of(st.floats(-1e3, 1e3), st.just(np.nan)))
-
-
-def reference(function: str, values: np.ndarray) -> np.ndarray:
-    """Pool each resample by plain numpy on the values that are left after dropping NaN."""
-    kept = [resample[~np.isnan(resample)] for resample in values]
-    return np.array([getattr(np, function)(part) if part.size else np.nan for part in kept])
-
-
-@given(ROWS)
-def test_pooled_mean_agrees_with_numpy(values: np.ndarray) -> None:
-    np.testing.assert_allclose(pooled_mean(torch.tensor(values)), reference("mean", values), atol=1e-9)
-
-
-@given(ROWS)
-def test_pooled_sd_agrees_with_numpy(values: np.ndarray) -> None:
-    np.testing.assert_allclose(pooled_sd(torch.tensor(values)), reference("std", values), atol=1e-9)
-
-
-@given(ROWS)
-def test_pooled_median_agrees_with_numpy(values: np.ndarray) -> None:
-    np.testing.assert_allclose(pooled_median(torch.tensor(values)), reference("median", values), atol=1e-9)
-
-
-@given(ROWS)
-def test_pooled_percentage_counts_only_the_known(values: np.ndarray) -> None:
-    tensor = torch.tensor(values)
-    share = pooled_percentage(tensor > 0, ~tensor.isnan())
-    expected = 100 * reference("mean", np.where(np.isnan(values), np.nan, (values > 0).astype(float)))
-    np.testing.assert_allclose(share, expected, atol=1e-9)
-
-
-@pytest.mark.parametrize("pool", [pooled_mean, pooled_sd, pooled_median])
-def test_pooling_nothing_gives_nan(pool: object) -> None:
-    nothing: Tensor = torch.full((3, 2), torch.nan)
-    assert callable(pool) and pool(nothing).isnan()
 
 
 @pytest.mark.parametrize("classes", [0, 2])

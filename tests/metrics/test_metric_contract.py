@@ -134,6 +134,17 @@ def test_a_bootstrap_in_one_call_equals_a_loop(metric: LandmarkMetric, spines: M
         assert_same({name: value[place] for name, value in together.items()}, metric.reduce(terms[index[place]]))
 
 
+def test_counts_stand_for_repeated_cases(metric: LandmarkMetric, spines: Maker) -> None:
+    terms = torch.stack([metric.terms(spines(9, seed=seed, missing=0.03)) for seed in range(2)])
+    draws = torch.randint(9, (6, 12), generator=torch.Generator().manual_seed(0))
+    draws[-1] = 4  # one case alone
+    counts = torch.nn.functional.one_hot(draws, 9).sum(1).double()
+    together = metric.reduce(terms, counts)
+    assert list(together) == list(metric.columns()) and all(value.shape == (2, 6) for value in together.values())
+    for place, draw in enumerate(draws):
+        assert_same({name: value[:, place] for name, value in together.items()}, metric.reduce(terms[:, draw]))
+
+
 def test_pickling_keeps_what_was_collected(metric: LandmarkMetric, spines: Maker) -> None:
     before = score(metric, spines(4))
     assert_same(pickle.loads(pickle.dumps(metric)).compute(), before)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,17 +23,14 @@ from rich.console import Console
 import datamodules
 from benchmark.cell import Context, Job
 from benchmark.engines.base import Outcome, Watch
-from benchmark.engines.local import LocalEngine, local_slots
+from benchmark.engines.local import LocalEngine
 from benchmark.matrix import Matrix
 from benchmark.runner import run_matrix
 from benchmark.scoring import score as scoring
 from benchmark.store import CARDS, RunRecord, RunStore, utc_now
 from benchmark.training.progress import Progress
 from datamodules import DatasetRegistry
-from leaderboards.build import build
 from tests.scale import fake_store
-
-FEW_RESAMPLES = 10
 
 
 @contextmanager
@@ -42,44 +41,43 @@ def measured(what: str) -> Iterator[None]:
     print(f"{what}: {time.perf_counter() - wall:.2f} s, of the processor {time.process_time() - cpu:.2f} s", flush=True)
 
 
+def command(*arguments: str) -> None:
+    """Measure a whole command, the start of Python included, with the processor time of all its processes."""
+    wall, before = time.perf_counter(), os.times()
+    subprocess.run([sys.executable, "-m", "benchmark", *arguments], check=True, stdout=subprocess.DEVNULL)
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    spent = time.perf_counter() - wall
+    print(f"osteomark {arguments[0]}: {spent:.2f} s, of the processor {cpu:.2f} s", flush=True)
+
+
 def measure_listing(root: Path) -> None:
     """Read every record, and the status."""
-    from benchmark.watching.page import page
-    from benchmark.watching.status import read_status
-
     with measured("read all run records"):
         runs = RunStore(root).runs()
-    with measured("status"):
-        Console(file=io.StringIO()).print(page(read_status(root)))
+    command("status", "--store", str(root))
     files = [path.stat().st_size for path in root.rglob("*") if path.is_file()]
     print(f"{len(runs)} runs, {len(files)} files, {sum(files) / 1e6:.0f} MB without checkpoints")
 
 
 def measure_boards(root: Path) -> None:
-    """Score one row of a few datasets in full, then all rows with few resamples, and write the leaderboards."""
-    runs, datasets = RunStore(root).runs(), DatasetRegistry(descriptions=root / CARDS)
-    groups = scoring.group_runs(runs)
+    """Score one row of a few datasets, then all rows, and write the leaderboards."""
+    groups = scoring.group_runs(RunStore(root).runs())
+    datasets = DatasetRegistry(descriptions=root / CARDS)
     for group in groups[:: len(groups) // 3]:
         cell = group.runs[0].cell
         with measured(f"score one row of {len(group.runs)} runs ({cell.dataset}, {cell.variant})"):
             scoring._rows(group, datasets)
-    interval = scoring.interval
-    scoring.interval = partial(interval, resamples=FEW_RESAMPLES)  # type: ignore[assignment]
-    try:
-        with measured(f"score {len(groups)} rows with {FEW_RESAMPLES} resamples"):
-            scoring.score(root)
-    finally:
-        scoring.interval = interval
-    with measured("score, nothing new"):
-        scoring.score(root)
-    with measured("leaderboards"), TemporaryDirectory() as out:
-        build(root, out)
+    print(f"{len(groups)} rows, first none of them scored, then all")
+    command("score", "--store", str(root))
+    command("score", "--store", str(root))
+    command("leaderboard", "--store", str(root))
 
 
 class Idle:
     """An engine whose jobs are done when they are handed over."""
 
-    workers, resources = 8, "nothing each"
+    workers, resources, farewell = 8, "nothing each", ""
 
     def run(self, jobs: Sequence[Job], context: Context, watch: Watch) -> Iterator[Outcome]:
         """Write the record of each job as the job's own process would."""
@@ -101,7 +99,7 @@ def measure_scheduling(folder: Path, cells: int, real_cells: int) -> None:
         run_matrix(matrix, context, Idle(), Console(file=io.StringIO()))
     matrix = Matrix().narrow(["mean_shape"], ["hand"], range(real_cells // 3))
     context = replace(context, store=folder / "real")
-    records = run_matrix(matrix, context, LocalEngine(local_slots(1)), Console(file=io.StringIO()))
+    records = run_matrix(matrix, context, LocalEngine(slots=1), Console(file=io.StringIO()))
     start, end = min(record.started for record in records), max(record.finished for record in records)
     spent = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()  # without the worker's start
     work = sum(sum(record.seconds.values()) for record in records)

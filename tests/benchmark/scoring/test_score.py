@@ -298,7 +298,7 @@ def test_new_predictions_and_new_metric_code_are_scored_again(
     assert value(scored(tmp_path), "mre_mm")["value"] > first
     calls: list[object] = []
     monkeypatch.setattr(scoring, "_sources", lambda: "a metric was edited")
-    monkeypatch.setattr(scoring, "_rows_or_reason", lambda group, datasets: calls.append(group) or [])
+    monkeypatch.setattr(scoring, "_rows_or_reason", lambda group, root: (calls.append(group) or [], ""))
     score(tmp_path)
     assert len(calls) == 1
 
