@@ -17,9 +17,10 @@ from leaderboards.site.cases import CasePage, case_page
 from leaderboards.site.charts import curves, figures
 from leaderboards.site.charts.figures import Answers, Series, Structures, Styles
 from leaderboards.site.charts.robustness import robustness_section
+from leaderboards.site.charts.spread import film_spread
 from leaderboards.site.charts.uncertainty import uncertainty_charts
 from leaderboards.site.charts.uncertainty_classes import grade
-from leaderboards.site.published_rows import PublishedRows
+from leaderboards.site.published_rows import PublishedRows, ranking_scores
 from leaderboards.site.run_predictions import RunPredictions
 from leaderboards.site.summaries import summarise
 from leaderboards.site.verdicts import banners
@@ -72,7 +73,7 @@ class Sources(NamedTuple):
 
     Attributes:
         structures: What the dataset's schema says.
-        styles: Colour and dash of every row.
+        styles: The look of every row.
         published: Of rows whose runs are not at hand; None reads the runs.
         draw: Gives thumbnails of films; None leaves the films out.
         stressed: What `osteomark stress` left.
@@ -109,9 +110,9 @@ def complete_page(content: BoardPage, sources: Sources) -> SitePage:
         )
         stressed = next((each for each in sources.stressed if each.rows and _same_films(board, each)), None)
         added = (
-            *_chart_section(section.id, board, series, unit, sources.structures),
+            *_chart_section(section.id, board, series, unit, sources),
             *([robustness_section(stressed, section.id, sources.styles)] if stressed else []),
-            _film_section(section.id, drawn),
+            *_film_section(section.id, drawn),
             *([Section(_BROWSE, (Paragraph((_BROWSE_TEXT,)),), page=browsed.page.name)] if browsed else []),
         )
         first, *further = section.sections
@@ -143,20 +144,20 @@ def _series_of(board: Board, row: Row, predictions: RunPredictions, unit: str, s
     style = sources.styles(row.label, row.variant)
     if sources.published is not None:
         published = sources.published.summary(board, row)
-        return [Series(row, *style, published)] if published else []
+        return [Series(row, style, published)] if published else []
     predicted = predictions.row(row, board.test_set)
     summary = predicted and summarise(predicted, unit, predictions.history(row))
     if predicted is None or summary is None:
         return []
     grading = grade(predicted, predictions.validation(row), unit)
-    return [Series(row, *style, summary, Answers(predicted, predicted.errors(unit), grading))]
+    return [Series(row, style, summary, Answers(predicted, predicted.errors(unit), grading))]
 
 
-def _chart_section(
-    key: str, board: Board, series: Sequence[Series], unit: str, structures: Structures
-) -> list[Section]:
+def _chart_section(key: str, board: Board, series: Sequence[Series], unit: str, sources: Sources) -> list[Section]:
     if not series:
         return []
+    structures = sources.structures
+    of_films = [ranking_scores(board, item.row, sources.published) for item in series]
     charts: list[Chart | None] = [
         curves.error_curves(key, series, unit),
         _film_curves(key, board, series),
@@ -165,6 +166,7 @@ def _chart_section(
         *uncertainty_charts(key, series, unit, structures.groups),
         curves.learning_curves(key, series),
         figures.landmark_errors(key, series, unit),
+        film_spread(key, series, of_films, board.columns[0]),
     ]
     which = f"The {len(series)} best of {len(board.ranked)} rows" if len(series) < len(board.ranked) else "All rows"
     text = Paragraph((f"{which}; the names below a chart switch its lines.",))
@@ -194,7 +196,7 @@ def _films(board: Board, series: Sequence[Series], unit: str, draw: films.Draw |
     }
     images = draw(place, list(wanted.values())) if draw and wanted else {}
     if not images:
-        return Films(note=_NO_FILMS)
+        return Films(note=_NO_FILMS if answered else "")
     galleries = {}
     for item in answered:
         gallery = films.gallery(place, item, unit, images)
@@ -203,6 +205,9 @@ def _films(board: Board, series: Sequence[Series], unit: str, draw: films.Draw |
     return Films(galleries, {films.image_name(place, case): path for case, path in images.items()}, _MORE_FILMS)
 
 
-def _film_section(key: str, drawn: Films) -> Section:
+def _film_section(key: str, drawn: Films) -> list[Section]:
+    """Show the best rows' films or say why there are none; nothing where only published answers are at hand."""
+    if not drawn.note:
+        return []
     shown = tuple(drawn.galleries.values())[:SHOWN_GALLERIES]
-    return Section("Films", (*([FilmGrid(shown)] if shown else []), Paragraph((drawn.note,))), id=f"{key}-films")
+    return [Section("Films", (*([FilmGrid(shown)] if shown else []), Paragraph((drawn.note,))), id=f"{key}-films")]

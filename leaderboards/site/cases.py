@@ -13,13 +13,13 @@ from jaxtyping import Float
 
 from benchmark.predictions import Predictions
 from leaderboards.boards.board import FLOOR, Board, Row
-from leaderboards.boards.case_scores import CaseScore, CaseScores
+from leaderboards.boards.case_scores import CaseScore
 from leaderboards.boards.numbers import number
 from leaderboards.pages.model import Page, PageTable, Section, TableCell, TableColumn, TableRow
 from leaderboards.site.blocks import Banner, CaseBrowser
 from leaderboards.site.charts.figures import Series, Structures, rounded
 from leaderboards.site.films import Draw, film_of, image_name, place_of
-from leaderboards.site.published_rows import PublishedRows
+from leaderboards.site.published_rows import PublishedRows, ranking_scores
 
 STEPS: Final = 32000
 """Points are written in whole numbers up to this one, which two bytes hold."""
@@ -98,10 +98,10 @@ def case_page(
 
 
 def _answer(board: Board, item: Series, published: PublishedRows | None) -> _Answer:
+    scores = ranking_scores(board, item.row, published)
     if published is not None:
-        return _Answer(item, published.points(board, item.row), published.scores(board, item.row))
+        return _Answer(item, published.points(board, item.row), scores)
     predicted = item.answers.predicted if item.answers else None
-    scores = CaseScores().of_row(item.row, board.test_set, board.columns[0].name)
     return _Answer(item, {} if predicted is None else _first_seed(item.row, predicted), scores)
 
 
@@ -148,7 +148,12 @@ def _data(
         "landmarks": list(names),
         "edges": [[names.index(a), names.index(b)] for a, b in structures.edges if {a, b} <= set(names)],
         "rows": [
-            {"label": each.item.row.label, "colour": each.item.colour, "shown": place < SHOWN}
+            {
+                "label": each.item.row.label,
+                "colour": each.item.style.colour,
+                "symbol": each.item.style.symbol,
+                "shown": place < SHOWN,
+            }
             for place, each in enumerate(answers)
         ],
         "cases": [

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from benchmark.predictions import read_predictions
 from leaderboards.boards.board import Board, Row
-from leaderboards.boards.case_scores import CaseScore
+from leaderboards.boards.case_scores import CaseScore, CaseScores
 from leaderboards.boards.published import CASES, read_case_scores
 from leaderboards.site.summaries import RowSummary, read_summaries
 
@@ -59,3 +59,16 @@ class PublishedRows:
     def _landmarks(self, board: Board, row: Row) -> tuple[str, ...]:
         summary = self.summary(board, row)
         return summary.landmarks if summary else ()
+
+
+def ranking_scores(board: Board, row: Row, published: PublishedRows | None) -> Mapping[str, CaseScore]:
+    """Return the score of each film that ranks a board.
+
+    Args:
+        board: The board.
+        row: One of its rows.
+        published: Where scores are, if there are no runs.
+    """
+    if published is not None:
+        return published.scores(board, row)
+    return CaseScores().of_row(row, board.test_set, board.columns[0].name)

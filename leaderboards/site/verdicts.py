@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from leaderboards.boards.badges import board_caveats
 from leaderboards.boards.board import Board, Row
-from leaderboards.boards.numbers import NOT_MEASURED, NOT_TESTED, interval, number, p_text
+from leaderboards.boards.numbers import NOT_MEASURED, NOT_TESTED, difference, interval, number, p_text
 from leaderboards.pages.model import WARNING, Mark
 from leaderboards.pages.overview import board_addresses
 from leaderboards.pages.scores import method_page, start_text
@@ -79,6 +80,7 @@ def _verdict(board: Board, address: str, galleries: Mapping[tuple[str, str], Gal
 
 def _facts(board: Board, leader: Row) -> tuple[tuple[str, str], ...]:
     return (
+        ("Lead", _lead(board, leader)),
         ("Tied with", _ties(board, leader)),
         ("Floor", _floor(board, leader)),
         ("Papers", _papers(board)),
@@ -87,6 +89,26 @@ def _facts(board: Board, leader: Row) -> tuple[tuple[str, str], ...]:
         ("Start", start_text(leader.cost)),
         ("Test films", str(leader.cases)),
     )
+
+
+def _lead(board: Board, leader: Row) -> str:
+    """Say by how much the leader is ahead of the next row, and whether a test finds it."""
+    if len(board.ranked) < 2:
+        return ""
+    column, second = board.columns[0], board.ranked[1]
+    ahead = difference(abs(leader.value(column.name) - second.value(column.name)), column.unit).lstrip("+")
+    tied = board.tied_with(leader)
+    outcome = NOT_TESTED if tied is None else "not significant" if second in tied else "significant"
+    return f"{ahead} over {second.label}; {outcome}{_corrected(board, leader, second)}"
+
+
+def _corrected(board: Board, one: Row, other: Row) -> str:
+    """Return the corrected p of two rows in brackets; nothing where they were not compared."""
+    compared = board.comparison
+    if compared is None or not {one.key, other.key} <= {*compared.rows}:
+        return ""
+    pair = compared.pair(*sorted(compared.rows.index(row.key) for row in (one, other)))
+    return "" if math.isnan(pair.p_holm) else f" (corrected p {p_text(pair.p_holm)})"
 
 
 def _ties(board: Board, leader: Row) -> str:
@@ -107,12 +129,11 @@ def _floor(board: Board, leader: Row) -> str:
     if floor.key == leader.key:
         return "leads: no method is better than the mean shape"
     value = f"{number(floor.value(column.name), column.unit)} {column.unit}".strip()
-    better, compared = board.beats_floor(leader), board.comparison
-    if better is None or compared is None:
+    better = board.beats_floor(leader)
+    if better is None:
         return f"{value}; {NOT_TESTED}"
-    pair = compared.pair(*sorted(compared.rows.index(row.key) for row in (leader, floor)))
     outcome = "significantly better" if better else "not significantly better"
-    return f"{value}; the leader is {outcome} (corrected p {p_text(pair.p_holm)})"
+    return f"{value}; the leader is {outcome}{_corrected(board, leader, floor)}"
 
 
 def _papers(board: Board) -> str:

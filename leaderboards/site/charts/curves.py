@@ -35,6 +35,7 @@ def error_curves(key: str, series: Sequence[Series], unit: str) -> Chart:
     traces, limit = _cumulative(series, shares, unit)
     best = min(range(len(series)), key=lambda i: series[i].summary.within(50))
     half, most = (f"{number(series[best].summary.within(share), unit)} {unit}" for share in (50, 90))
+    traces[best].pop("visible", None)
     layout = layout_of(f"Radial error ({unit})", "Landmarks within (%)", x=[0, limit], y=[0, 100])
     caption = "Error within which a share of the landmarks lies"
     return Chart(
@@ -43,7 +44,7 @@ def error_curves(key: str, series: Sequence[Series], unit: str) -> Chart:
         f"Share of landmarks whose radial error is at most so large. Half of {series[best].row.label}'s landmarks lie "
         f"within {half} and nine in ten within {most}, the smallest median of {len(series)} methods.",
         {"data": traces, "layout": layout},
-        _quantiles(f"{key}-ced-table", caption, series, shares, unit),
+        quantile_table(f"{key}-ced-table", caption, series, shares, unit),
         "A curve further up and to the left is better. All landmarks of all test cases count alike.",
     )
 
@@ -66,6 +67,7 @@ def film_curves(
     drawn, shares = [item for item, _ in known], [values for _, values in known]
     traces, limit = _cumulative(drawn, shares, column.unit)
     best = min(range(len(drawn)), key=lambda i: shares[i][SHARES.index(50)])
+    traces[best].pop("visible", None)
     half = number(shares[best][SHARES.index(50)], column.unit)
     layout = layout_of(f"{column.title} of a film ({column.unit})", "Films within (%)", x=[0, limit], y=[0, 100])
     caption = f"{column.title} within which a share of the films lies"
@@ -75,7 +77,7 @@ def film_curves(
         f"Share of films whose {column.title} is at most so large. Half of the films lie within {half} {column.unit} "
         f"with {drawn[best].row.label}, the smallest median of {len(drawn)} methods.",
         {"data": traces, "layout": layout},
-        _quantiles(f"{key}-ced-{column.name}-table", caption, drawn, shares, column.unit),
+        quantile_table(f"{key}-ced-{column.name}-table", caption, drawn, shares, column.unit),
         "Unlike the mean, it does not hang on a few failed films.",
     )
 
@@ -94,9 +96,18 @@ def _cumulative(
     return traces, limit
 
 
-def _quantiles(
+def quantile_table(
     key: str, caption: str, series: Sequence[Series], quantiles: Sequence[Sequence[float]], unit: str
 ) -> PageTable:
+    """Return the values within which `QUANTILES` lie, a row per method.
+
+    Args:
+        key: The table's id.
+        caption: What it says.
+        series: The rows.
+        quantiles: Of each row, the values at `SHARES`.
+        unit: Of the values.
+    """
     columns = [TableColumn(f"{q} %", f"within, {unit}", numeric=True) for q in QUANTILES]
     rows = [
         (item.row, number_cells([values[SHARES.index(share)] for share in QUANTILES], unit))
@@ -107,52 +118,65 @@ def _quantiles(
 
 def calibration_curves(key: str, series: Sequence[Series]) -> Chart | None:
     """Draw observed against promised coverage of the predicted regions; None where nobody predicts a covariance."""
-    known = [(place, item, item.summary.coverage) for place, item in enumerate(series) if item.summary.coverage]
+    known = [(item, values) for item in series if (values := _coverage(item))]
     if not known:
         return None
     traces = [
-        trace_of(place if len(known) > VISIBLE else 0, item)
-        | {"x": [0, *LEVELS], "y": [0, *rounded(values)], "hovertemplate": "%{y:.1f} % in %{x} % regions"}
-        for place, item, values in known
+        trace_of(place if len(known) > VISIBLE else 0, item, marked=True)
+        | {"x": [0, *values], "y": [0, *rounded([*values.values()])], "hovertemplate": "%{y:.1f} % in %{x} % regions"}
+        for place, (item, values) in enumerate(known)
     ]
-    columns = [TableColumn(f"{level} %", numeric=True) for level in LEVELS]
-    rows = [(item.row, number_cells(values, "%")) for _, item, values in known]
-    distance = [float(np.abs(np.array(values) - LEVELS).mean()) for _, _, values in known]
+    levels = [level for level in LEVELS if any(level in values for _, values in known)]
+    columns = [TableColumn(f"{level} %", numeric=True) for level in levels]
+    rows = [(item.row, number_cells([values.get(level, math.nan) for level in levels], "%")) for item, values in known]
+    shared = [level for level in levels if all(level in values for _, values in known)]
+    distance = [float(np.mean([abs(values[level] - level) for level in shared])) for _, values in known]
     best = int(np.argmin(distance))
+    traces[best].pop("visible", None)
+    few = "" if len(shared) == len(LEVELS) else f" Of some rows only {', '.join(map(str, shared))} % are known."
     layout = layout_of("Promised coverage (%)", "Observed coverage (%)", x=[0, 100], y=[0, 100])
     return Chart(
         f"{key}-calibration",
         "Calibration",
         f"Share of landmarks inside the predicted regions against the share that these promise. "
-        f"{known[best][1].row.label} is closest to the diagonal, {distance[best]:.1f} points off on average.",
+        f"{known[best][0].row.label} is closest to the diagonal, {distance[best]:.1f} points off on average.",
         {"data": [DIAGONAL, *traces], "layout": layout},
         method_table(
             f"{key}-calibration-table", "Observed coverage (%) of regions by promised coverage", columns, rows
         ),
-        "On the thin diagonal both are equal; above it a method is too cautious, below it overconfident.",
+        f"On the thin diagonal both are equal; above it a method is too cautious, below it overconfident.{few}",
     )
+
+
+def _coverage(item: Series) -> dict[int, float]:
+    """Return the observed coverage of each level: those of the board where the row's summary has no curve."""
+    if item.summary.coverage:
+        return dict(zip(LEVELS, item.summary.coverage, strict=True))
+    scores = {level: item.row.value(f"coverage_{level}") for level in LEVELS}
+    return {level: value for level, value in scores.items() if math.isfinite(value)}
 
 
 def learning_curves(key: str, series: Sequence[Series]) -> Chart | None:
     """Draw the error on the validation films by epoch; None where no run kept a history."""
-    curves = [(place, item, item.summary.history) for place, item in enumerate(series) if item.summary.history]
+    curves = [(item, item.summary.history) for item in series if item.summary.history]
     if not curves:
         return None
+    places = range(len(curves)) if len(curves) > VISIBLE else [0] * len(curves)
     columns = [
         TableColumn("Epochs", numeric=True),
         *(TableColumn(name, "px", numeric=True) for name in ("First", "Best", "Last")),
         TableColumn("Best epoch", numeric=True),
     ]
-    rows = [(item.row, _learnt(values)) for _, item, values in curves]
-    still = sum(_best(values) >= 0.9 * (len(values) - 1) for _, _, values in curves)
+    rows = [(item.row, _learnt(values)) for item, values in curves]
+    still = sum(_best(values) >= 0.9 * (len(values) - 1) for _, values in curves)
     layout = layout_of("Epoch, over all stages", "Validation error (px, log)")
-    layout["yaxis"] |= log_axis([value for _, _, values in curves for value in values])
+    layout["yaxis"] |= log_axis([value for _, values in curves for value in values])
     return Chart(
         f"{key}-learning",
         "Learning curves",
         f"Mean radial error on the validation films after each epoch, for {len(curves)} methods. {still} of them were "
         "best within the last tenth of their training: they may not have been trained to the end.",
-        {"data": [_learning(*curve) for curve in curves], "layout": layout},
+        {"data": [_learning(place, *curve) for place, curve in zip(places, curves, strict=True)], "layout": layout},
         method_table(f"{key}-learning-table", "Validation error (px) over training", columns, rows),
         "The first run of each row, in original pixels. Validation films choose the checkpoint; test films never do.",
     )
@@ -178,7 +202,8 @@ def _learning(place: int, item: Series, values: Sequence[float]) -> dict[str, An
     return hidden(place, item.row.variant) | {
         "name": item.row.label,
         "mode": "lines" if len(kept) > 1 else "markers",
-        "line": item.line,
+        "marker": {"symbol": item.style.symbol},
+        "line": item.style.line,
         "x": [epoch + 1 for epoch in kept],
         "y": rounded([values[epoch] for epoch in kept]),
         "hovertemplate": "epoch %{x}: %{y:.4g} px",

@@ -26,6 +26,8 @@ FIELD: Final = {
 }
 """Layout of a field of colours."""
 DASHES: Final = ("solid", "dash", "dot", "dashdot")
+SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up")
+"""Of points, by Plotly's names. The second round of colours has the second dash and the second symbol, and so on."""
 VISIBLE: Final = 8
 """How many lines a chart shows before others are switched on."""
 MOST: Final = 20
@@ -60,31 +62,43 @@ class Answers(NamedTuple):
     grading: Grading | None = None
 
 
+class Style(NamedTuple):
+    """How a row looks wherever it is drawn.
+
+    Attributes:
+        colour: Of its lines and points.
+        dash: Of its lines.
+        symbol: Of its points.
+    """
+
+    colour: str
+    dash: str = DASHES[0]
+    symbol: str = SYMBOLS[0]
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """How Plotly draws a line."""
+        return {"color": self.colour, "dash": self.dash, "width": 2}
+
+
 class Series(NamedTuple):
     """A row of a board that is drawn.
 
     Attributes:
         row: The row.
-        colour: Of its line.
-        dash: Of its line.
+        style: Its look.
         summary: Its errors over all films.
         answers: What its runs answered on each film; None where the labels are not at hand, as in published files.
     """
 
     row: Row
-    colour: str
-    dash: str
+    style: Style
     summary: RowSummary
     answers: Answers | None = None
 
-    @property
-    def line(self) -> dict[str, Any]:
-        """How Plotly draws its line."""
-        return {"color": self.colour, "dash": self.dash, "width": 2}
-
 
 class Styles:
-    """Colour and dash of every row, the same on all pages; the floor is grey and dotted.
+    """The look of every row, the same on all pages and no other row's; the floor is grey and dotted.
 
     Args:
         boards: All boards of a site. Rows are numbered as they come, best first, the boards with most rows before.
@@ -97,17 +111,17 @@ class Styles:
                 if row.variant != FLOOR:
                     self._places.setdefault(row.label, len(self._places))
 
-    def __call__(self, label: str, variant: str) -> tuple[str, str]:
-        """Return colour and dash of a row.
+    def __call__(self, label: str, variant: str) -> Style:
+        """Return the look of a row.
 
         Args:
             label: Of the row; a row that no board has takes the next free colour.
             variant: Its variant.
         """
         if variant == FLOOR:
-            return FLOOR_COLOUR, "dot"
-        place = self._places.setdefault(label, len(self._places))
-        return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
+            return Style(FLOOR_COLOUR, "dot")
+        turn, colour = divmod(self._places.setdefault(label, len(self._places)), len(COLOURS))
+        return Style(COLOURS[colour], DASHES[turn % len(DASHES)], SYMBOLS[turn % len(SYMBOLS)])
 
 
 def landmark_errors(key: str, series: Sequence[Series], unit: str) -> Chart:
@@ -206,9 +220,9 @@ def rounded(values: Sequence[float], digits: int = 4) -> list[float | None]:
 
 
 def trace_of(place: int, item: Series, *, marked: bool = False) -> dict[str, Any]:
-    """Return a row's line without its points."""
-    mode = "lines+markers" if marked else "lines"
-    return {"name": item.row.label, "mode": mode, "line": item.line} | hidden(place, item.row.variant)
+    """Return a row's line, with a symbol at every point where `marked`, without its numbers."""
+    line = {"name": item.row.label, "mode": "lines", "line": item.style.line} | hidden(place, item.row.variant)
+    return line | ({"mode": "lines+markers", "marker": {"symbol": item.style.symbol, "size": 6}} if marked else {})
 
 
 def hidden(place: int, variant: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def cost_charts(board: Board, key: str, styles: Styles) -> tuple[Chart, ...]:
     Args:
         board: The board.
         key: Prefix of the charts' ids.
-        styles: Colour and dash of every row.
+        styles: The look of every row.
     """
     costs: tuple[tuple[str, str, str, dict[str, float | None]], ...] = (
         ("time", "Time per image", "ms", {row.label: row.cost.latency_ms for row in board.ranked}),
@@ -46,7 +46,7 @@ def pareto(
         board: Whose ranked rows are drawn.
         cost: What it is, and its unit.
         values: Row label to cost; None or zero is left out.
-        styles: Colour and dash of every row.
+        styles: The look of every row.
     """
     column, (what, unit) = board.columns[0], cost
     points = [(row, v, row.value(column.name)) for row in board.ranked if (v := values.get(row.label)) and v > 0]
@@ -72,24 +72,22 @@ def pareto(
 
 def _others(points: Sequence[_Point], front: Sequence[int], styles: Styles) -> dict[str, Any]:
     rest = [i for i in range(len(points)) if i not in front]
-    marker = {"size": 8, "symbol": "circle-open", "color": _colours(points, rest, styles)}
+    looks = [styles(points[i][0].label, points[i][0].variant) for i in rest]
+    marker = {"size": 8, "symbol": [f"{look.symbol}-open" for look in looks], "color": [look.colour for look in looks]}
     return _places(points, rest) | {"mode": "markers", "marker": marker}
 
 
 def _best(points: Sequence[_Point], front: Sequence[int], styles: Styles) -> dict[str, Any]:
+    looks = [styles(points[i][0].label, points[i][0].variant) for i in front]
     return _places(points, front) | {
         "mode": "lines+markers+text",
         "line": {"shape": "hv", "color": FLOOR_COLOUR, "width": 1},
-        "marker": {"size": 10, "color": _colours(points, front, styles)},
+        "marker": {"size": 10, "symbol": [look.symbol for look in looks], "color": [look.colour for look in looks]},
         "text": [points[i][0].label for i in front],
         "textposition": ["top right" if place < len(front) / 2 else "top left" for place, _ in enumerate(front)],
         "textfont": {"size": 11},
         "cliponaxis": False,
     }
-
-
-def _colours(points: Sequence[_Point], members: Sequence[int], styles: Styles) -> list[str]:
-    return [styles(points[i][0].label, points[i][0].variant)[0] for i in members]
 
 
 def _places(points: Sequence[_Point], members: Sequence[int]) -> dict[str, Any]:

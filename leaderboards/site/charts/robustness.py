@@ -14,9 +14,9 @@ from leaderboards.site.blocks import ChartGrid
 from leaderboards.site.charts.figures import MOST, Styles, hidden, layout_of, log_axis, rounded
 
 _TEXT = (
-    "The same films, corrupted at five severities; the weights are those trained on clean films. mCE is the mean over "
-    "corruptions of a method's error in % of that of the floor, which never looks at a film: at 100 % the film is no "
-    "use any more. Severities of different corruptions cannot be compared."
+    "{films} films of the test set, first as they are, then corrupted at five severities; the weights were trained on "
+    "clean films. mCE is the mean over corruptions of a method's error in % of that of the floor, which never looks "
+    "at a film: at 100 % the film is no use any more. Severities of different corruptions cannot be compared."
 )
 
 
@@ -26,11 +26,16 @@ def robustness_section(board: StressBoard, key: str, styles: Styles) -> Section:
     Args:
         board: With at least one method.
         key: Prefix of ids.
-        styles: Colour and dash of every row.
+        styles: The look of every row.
     """
     charts = tuple(_chart(board, name, f"{key}-stress-{place}", styles) for place, name in enumerate(board.levels))
     grid = ChartGrid(charts, "quarter", legend=f"{key}-stress-legend")
-    blocks = (Paragraph((_TEXT,)), summary_table(board, key), grid, meaning_table(board.levels, key))
+    blocks = (
+        Paragraph((_TEXT.format(films=board.rows[0].cases),)),
+        summary_table(board, key),
+        grid,
+        meaning_table(board.levels, key),
+    )
     return Section("Robustness", blocks, id=f"{key}-robustness")
 
 
@@ -62,13 +67,13 @@ def _extremes(board: StressBoard, name: str) -> str:
 
 
 def _trace(place: int, row: StressRow, name: str, styles: Styles) -> dict[str, Any]:
-    colour, dash = styles(row.label, row.variant)
+    style = styles(row.label, row.variant)
     curve = row.curve(name)
     return hidden(place, row.variant) | {
         "name": row.label,
         "mode": "lines+markers",
-        "line": {"color": colour, "dash": dash, "width": 2},
-        "marker": {"size": 5},
+        "line": style.line,
+        "marker": {"symbol": style.symbol, "size": 6},
         "x": list(curve),
         "y": rounded(list(curve.values())),
         "hovertemplate": "severity %{x}: %{y:.4g}",

@@ -163,7 +163,7 @@ def _violin(place: int, item: Series, errors: Mapping[str, Float[np.ndarray, " e
         "name": item.row.label,
         "x": [kind for kind, values in drawn.items() for _ in values],
         "y": [value for values in drawn.values() for value in values],
-        "line": {**item.line, "width": 1},
+        "line": {**item.style.line, "width": 1},
         "points": False,
         "meanline": {"visible": True},
         "spanmode": "hard",

@@ -72,9 +72,9 @@
     points.forEach((point, place) => {
       if (!point) return;
       const off = film.truth ? `: ${text(distance(film, point, base[place]), data.unit)}` : "";
-      svg.append(node("circle", { class: "point", cx: point[0], cy: point[1], r: size, style: `fill:${colour}` }, node("title", {}, `${data.landmarks[place]}${off}`)));
+      svg.append(node("path", { class: "point", d: SHAPES[row.symbol], transform: `translate(${point}) scale(${size})`, style: `fill:${colour}` }, node("title", {}, `${data.landmarks[place]}${off}`)));
     });
-    return node("figure", { class: film.image ? "case on-film" : "case" }, svg, node("figcaption", {}, node("strong", {}, row.label), ` ${text(score, data.scoreUnit)}`));
+    return node("figure", { class: film.image ? "case on-film" : "case" }, svg, node("figcaption", {}, node("strong", {}, row.label), " ", node("span", { class: "number" }, text(score, data.scoreUnit))));
   }
 
   function errorTable(film, chosen, base) {
@@ -128,7 +128,7 @@
   }
 
   data.rows.forEach((row, place) => {
-    const button = node("button", { type: "button", "aria-pressed": shown.has(place) }, node("span", { class: "dot", style: `background:${colourOf(row)}` }), row.label);
+    const button = node("button", { type: "button", "aria-pressed": shown.has(place) }, node("svg", { class: "dot", viewBox: "-1.4 -1.4 2.8 2.8", "aria-hidden": "true", style: `fill:${colourOf(row)}` }, node("path", { d: SHAPES[row.symbol] })), row.label);
     button.addEventListener("click", () => {
       shown[shown.has(place) ? "delete" : "add"](place);
       button.setAttribute("aria-pressed", shown.has(place));
@@ -142,7 +142,7 @@
   document.getElementById("case-after").addEventListener("click", () => step(1));
   addEventListener("hashchange", fromHash);
   dark.addEventListener("change", () => {
-    names.querySelectorAll(".dot").forEach((dot, place) => { dot.style.background = colourOf(data.rows[place]); });
+    names.querySelectorAll(".dot").forEach((dot, place) => { dot.style.fill = colourOf(data.rows[place]); });
     show(false);
   });
   root.hidden = false;

@@ -95,6 +95,10 @@ function draw(canvas) {
 }
 
 const STROKES = { solid: "", dash: "6 3", dot: "2 3", dashdot: "6 3 2 3" };
+const SHAPES = { // round (0, 0), about as large as a circle of radius 1
+  circle: "M-1 0a1 1 0 1 0 2 0a1 1 0 1 0-2 0z", square: "M-.9-.9h1.8v1.8h-1.8z",
+  diamond: "M0-1.3L1.3 0L0 1.3L-1.3 0z", "triangle-up": "M0-1.2L1.2 .9H-1.2z",
+};
 
 function makeLegend(canvas, legend, traces) {
   const buttons = [...legend.children]; // charts that share a legend have the same lines
@@ -109,7 +113,8 @@ function makeLegend(canvas, legend, traces) {
     button.type = "button";
     button.dataset.place = place;
     button.dataset.colour = trace.line.color;
-    button.innerHTML = `<svg aria-hidden="true"><line x1="0" x2="22" y1="4" y2="4" stroke="${shade(trace.line.color)}" stroke-width="2.5" stroke-dasharray="${STROKES[trace.line.dash]}"/></svg>`;
+    const point = trace.mode?.includes("markers") ? `<path d="${SHAPES[trace.marker.symbol]}" transform="translate(13 5) scale(3.4)" fill="currentColor"/>` : "";
+    button.innerHTML = `<svg aria-hidden="true" style="color:${shade(trace.line.color)}"><line x1="0" x2="26" y1="5" y2="5" stroke="currentColor" stroke-width="2.5" stroke-dasharray="${STROKES[trace.line.dash]}"/>${point}</svg>`;
     button.append(trace.name);
     button.setAttribute("aria-pressed", String(trace.visible !== false));
     button.addEventListener("click", () => {
@@ -129,7 +134,7 @@ function redraw() { // after a change between light and dark; what was switched 
     Plotly.react(canvas, data, { ...layout, height: canvas.offsetHeight });
   }
   for (const button of document.querySelectorAll(".legend button")) {
-    button.querySelector("line").setAttribute("stroke", shade(button.dataset.colour));
+    button.querySelector("svg").style.color = shade(button.dataset.colour);
   }
 }
 

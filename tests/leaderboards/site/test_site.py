@@ -20,15 +20,18 @@ from benchmark.cli.main import main
 from benchmark.predictions import read_predictions
 from leaderboards import PUBLISHED
 from leaderboards.boards.case_scores import CaseScores
+from leaderboards.boards.published import read_published
 from leaderboards.boards.read import read_boards
 from leaderboards.pages.svg import COLOURS, FLOOR_COLOUR, ON_DARK
 from leaderboards.site.build import build_published_site, build_site
-from leaderboards.site.charts.curves import error_curves, film_curves
-from leaderboards.site.charts.figures import Series, Styles
+from leaderboards.site.charts.curves import calibration_curves, error_curves, film_curves
+from leaderboards.site.charts.figures import Series, Style, Styles
 from leaderboards.site.charts.pareto import pareto
+from leaderboards.site.charts.spread import film_spread
 from leaderboards.site.films import Answered, extremes
+from leaderboards.site.published_rows import ranking_scores
 from leaderboards.site.run_predictions import RunPredictions, region_probability
-from leaderboards.site.summaries import summarise
+from leaderboards.site.summaries import RowSummary, summarise
 from leaderboards.site.verdicts import PHANTOMS, SOME_PHANTOMS, banners
 from tests.leaderboards.conftest import REPORTED, Drawn, certain, noisy
 
@@ -195,7 +198,7 @@ def test_the_error_curve_holds_the_scores(site_store: Path) -> None:
     assert float(np.mean(errors)) == pytest.approx(row.value("mre_mm"), rel=1e-6)
     summary = summarise(predicted, "mm")
     assert summary is not None
-    figure = error_curves("k", [Series(row, COLOURS[0], "solid", summary)], "mm")
+    figure = error_curves("k", [Series(row, Style(COLOURS[0]), summary)], "mm")
     curve = figure.spec["data"][0]
     for share in (0, 25, 50, 90, 100):
         assert curve["x"][curve["y"].index(share)] == pytest.approx(np.percentile(errors, share), rel=1e-3)
@@ -211,7 +214,7 @@ def test_the_curve_of_films_holds_the_stored_scores(site_store: Path) -> None:
     assert scores.mean() == pytest.approx(row.value("nme"), rel=1e-6)
     summary = summarise(predicted, "mm")
     assert summary is not None
-    series = [Series(row, COLOURS[0], "solid", summary)]
+    series = [Series(row, Style(COLOURS[0]), summary)]
     figure = film_curves("k", series, [[*scores, np.nan]], column)
     assert figure is not None
     curve = figure.spec["data"][0]
@@ -255,6 +258,55 @@ def test_the_front_is_what_nobody_beats_in_both(site_store: Path) -> None:
     assert figure is not None
     ranked = [row.label for row in board.ranked]
     assert figure.spec["data"][1]["customdata"] == [ranked[3], ranked[1], ranked[0]]
+
+
+def test_no_two_rows_look_alike_and_a_row_looks_the_same_whoever_asks() -> None:
+    styles = Styles(read_published(PUBLISHED))
+    labels = [f"row{place}" for place in range(12)]
+    labels += sorted({row.label for board in read_published(PUBLISHED) for row in board.ranked if row != board.floor})
+    assert len(labels) == 30
+    looks = [styles(label, label) for label in labels]
+    assert len(set(looks)) == 30
+    assert len({(look.colour, look.symbol) for look in looks}) == 30, "where only points are drawn, too"
+    assert looks == [styles(label, label) for label in labels]
+
+
+def test_the_spread_over_films_is_drawn_from_their_scores(site_store: Path) -> None:
+    board = next(b for b in read_boards(site_store, []) if b.dataset == "skull" and b.protocol == "official")
+    (first, second), predictions = board.ranked[:2], RunPredictions()
+    series = []
+    for row in (first, second):
+        predicted = predictions.row(row, "test")
+        summary = predicted and summarise(predicted, "mm")
+        assert summary is not None
+        series.append(Series(row, Style(COLOURS[0]), summary))
+    scores = [ranking_scores(board, row, None) for row in (first, second)]
+    figure = film_spread("k", series, scores, board.columns[0])
+    assert figure is not None
+    better = sum(scores[0][film].value < scores[1][film].value for film in scores[0])
+    assert f"{first.label} is better than {second.label} on {better} of 12 films" in figure.summary
+    values = [score.value for score in scores[0].values()]
+    violin = figure.spec["data"][0]
+    assert (violin["x"][0], violin["x"][20]) == pytest.approx(np.quantile(values, (0.01, 0.5)), rel=0.01)
+    assert figure.table.rows[0].cells[2].sort == pytest.approx(np.median(values))
+    assert film_spread("k", series, [{}, {}], board.columns[0]) is None
+
+
+def test_coverage_comes_from_the_board_where_no_curve_is_published() -> None:
+    board = next(b for b in read_published(PUBLISHED) if b.dataset == "aasce")
+    rows = [row for row in board.ranked if "coverage_50" in row.scores]
+    summary = RowSummary(("a",), tuple(map(float, range(101))), (1.0,), (1,), (), ())
+    figure = calibration_curves("k", [Series(row, Style(COLOURS[0]), summary) for row in rows])
+    assert figure is not None
+    curves = figure.spec["data"][1:]
+    assert len(curves) == len(rows) == 13
+    assert curves[0]["x"] == [0, 50, 90, 95]
+    assert curves[0]["y"][1] == pytest.approx(rows[0].value("coverage_50"), rel=1e-3)
+    off = [np.mean([abs(row.value(f"coverage_{level}") - level) for level in (50, 90, 95)]) for row in rows]
+    assert f"{rows[int(np.argmin(off))].label} is closest to the diagonal, {min(off):.1f} points" in figure.summary
+    assert "only 50, 90, 95 % are known" in figure.note
+    blank = [Series(row, Style(COLOURS[0]), summary) for row in board.ranked if row not in rows]
+    assert calibration_curves("k", blank) is None
 
 
 def contrast(colour: str, other: str = "#ffffff") -> float:
@@ -329,7 +381,13 @@ def test_a_card_says_who_leads_with_ties_floor_and_papers(site: Path) -> None:
     card = re.search(r'<article class="verdict" aria-label="skull · official · test">(.*?)</article>', text, re.DOTALL)
     assert card is not None
     words = html.unescape(re.sub(r"<[^>]+>", " ", card[1]))
-    for said in ("posenet leads", "no other row", "the leader is significantly better (corrected p", "Rival <b>"):
+    for said in (
+        "posenet leads",
+        "no other row",
+        "0.75 mm over res50; significant (corrected p 0.003)",
+        "the leader is significantly better (corrected p",
+        "Rival <b>",
+    ):
         assert said in " ".join(words.split())
 
 
@@ -352,6 +410,10 @@ def test_the_published_site_needs_no_store_no_film_and_little_room(
     assert sum(map(len, built.values())) < 10_000_000
     assert not [name for name in built if name.endswith(".jpg")]
     assert all(case["truth"] is None for case in case_data(tmp_path / "here", "isbi2015-official-cases-1.js")["cases"])
+    page = Page(tmp_path / "here" / "aasce-official.html")
+    charts = {attributes["id"].removeprefix("s1-") for attributes in page.all("figure")}
+    assert charts >= {"ced", "groups", "calibration", "landmarks", "spread"}
+    assert "s1-films" not in [attributes.get("id") for attributes in page.all("section")]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from benchmark.predictions import read_predictions
 from leaderboards.boards.board import Row
 from leaderboards.boards.read import read_boards
 from leaderboards.pages.model import Chart, PageTable
-from leaderboards.site.charts.figures import Answers, Series
+from leaderboards.site.charts.figures import Answers, Series, Style
 from leaderboards.site.charts.uncertainty import QUANTILES, uncertainty_charts
 from leaderboards.site.charts.uncertainty_classes import COLOURS, PAPERS, Grading, Thresholds, grade
 from leaderboards.site.summaries import summarise
@@ -42,7 +42,7 @@ def series_of(table: pd.DataFrame, folder: Path, row: Row, grading: Grading | No
     read = read_predictions(folder / "predictions.parquet", NAMES)["test"]
     summary = summarise(read, "mm", ())
     assert summary is not None
-    return Series(row, "#0072b2", "solid", summary, Answers(read, read.errors("mm"), grading))
+    return Series(row, Style("#0072b2"), summary, Answers(read, read.errors("mm"), grading))
 
 
 @pytest.fixture(scope="module")
