@@ -35,9 +35,11 @@ class Budget:
         devices: Train every batch on so many devices of one machine, a part on each. Batch size and learning rate are
             those of the whole batch. The parts draw random numbers and normalise apart, so it belongs to the key.
         sync_batchnorm: Normalise over the whole batch instead of each device's part; on GPUs only.
+        micro_batch: Where memory runs out, a second attempt lets so many films through the network at a time, on each
+            device, and accumulates the gradients of a batch; None fails such a cell.
 
     Raises:
-        ValueError: A count is not positive, or a switch is not a boolean.
+        ValueError: A count is not positive, a switch is not a boolean, or two settings exclude each other.
     """
 
     name: str = "paper"
@@ -47,15 +49,18 @@ class Budget:
     workers: int = 0
     devices: int = 1
     sync_batchnorm: bool = False
+    micro_batch: int | None = None
 
     def __post_init__(self) -> None:
         """Check the counts."""
-        for key, low in (("epochs", 1), ("train_cases", 1), ("workers", 0), ("devices", 1)):
+        for key, low in (("epochs", 1), ("train_cases", 1), ("workers", 0), ("devices", 1), ("micro_batch", 1)):
             value = getattr(self, key)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < low):
                 raise ValueError(f"budget.{key} is {value!r}; give a whole number of at least {low}.")
         if not isinstance(self.sync_batchnorm, bool):
             raise ValueError(f"budget.sync_batchnorm is {self.sync_batchnorm!r}; give true or false.")
+        if self.micro_batch and self.precision == "16-mixed":  # the scale of its gradients is not known in time
+            raise ValueError("budget.micro_batch does not go with precision 16-mixed; choose bf16-mixed or 32-true.")
 
     @property
     def label(self) -> str:
@@ -71,6 +76,7 @@ class Budget:
             "" if self.precision == "32-true" else self.precision,
             f"{self.devices} devices" if self.devices > 1 else "",
             "synchronised batch normalisation" if self.sync_batchnorm else "",
+            f"micro-batches of {self.micro_batch} where memory runs out" if self.micro_batch else "",
         ]
         details = ", ".join(filter(None, limits))
         return f"{self.name} ({details})" if details else self.name
@@ -81,7 +87,7 @@ class Budget:
         return {name: value for name, value in content.items() if name not in _YOUNGER or value != _YOUNGER[name]}
 
 
-_YOUNGER = {"devices": 1, "sync_batchnorm": False}
+_YOUNGER = {"devices": 1, "sync_batchnorm": False, "micro_batch": None}
 """Settings of a budget that came after the first keys, with what they were until then."""
 
 

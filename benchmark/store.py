@@ -87,6 +87,7 @@ class RunRecord:
         test_sets: Name -> number of cases; empty where the cell tunes, since no test film is predicted then.
         badges: What a reader must know beside the numbers: leaks, oracle crops.
         weights: The pre-trained weights the run started from.
+        micro_batch: Films at a time since memory ran out; None where it did not.
         files: Results of the run by their path in its folder; empty in records of older versions.
         human: The predictions are what a person marked: shown beside methods, never ranked, tested or published.
         folder: Where the run lies; not part of the file.
@@ -115,6 +116,7 @@ class RunRecord:
     test_sets: dict[str, int] = field(default_factory=dict)
     badges: tuple[str, ...] = ()
     weights: str = "none"
+    micro_batch: int | None = None
     files: dict[str, FileSum] = field(default_factory=dict)
     human: bool = False
     folder: Path = Path()

@@ -24,6 +24,7 @@ from datamodules.components.samples import apply_affine
 from datamodules.components.transforms import InputSpec, Interpolation
 from methods.components.initial_weights import read_weights
 from methods.components.lengths import Pixels, ResolvesLengths, defaults, scale
+from methods.components.micro_batches import accumulate, divide
 from methods.components.optim import Schedule, adam
 
 __all__ = [
@@ -145,6 +146,9 @@ class Method(LightningModule, metaclass=ResolvesLengths):
     init_from: str = ""
     """Checkpoint of another run that training starts from, see `start_from`; empty for none. In a matrix it may be a
     run's folder or the name of the dataset of a finished run, too (`benchmark.initial_weights`)."""
+    micro_batch: int | None = None
+    """Films that go through the network at a time, with gradients accumulated over the batch; None for all of a batch.
+    No hyper-parameter: a run sets it where memory ran out."""
     fit: Literal["stretch", "pad"] = "stretch"
     oracle_crop: float | None = None
     interpolation: Interpolation = "area"
@@ -236,14 +240,16 @@ class Method(LightningModule, metaclass=ResolvesLengths):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Log and return the loss."""
         del batch_idx
+        parts = divide(batch, self.micro_batch)
         try:
-            loss = self.loss(batch)
+            loss = self.loss(batch) if len(parts) == 1 else accumulate(self.loss, parts, self.parameters())
         except ValueError as error:
-            if len(batch.case) > 1 or ONE_VALUE not in str(error):
+            if all(len(part.case) > 1 for part in parts) or ONE_VALUE not in str(error):
                 raise
+            cure = "batch_size, or train on more films" if len(parts) == 1 else "budget.micro_batch"
             raise ValueError(
                 f"{type(self).__name__} normalises over the films of a batch and needs at least two of them; raise "
-                f"batch_size, or train on more films."
+                f"{cure}."
             ) from error
         count = len(batch.case)
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=count, prog_bar=True, sync_dist=True)
@@ -253,7 +259,7 @@ class Method(LightningModule, metaclass=ResolvesLengths):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the mean radial error in original pixels over visible landmarks."""
         del batch_idx
-        predicted = self.predict(batch).transform(batch.to_image).points
+        predicted = self._predict(batch).transform(batch.to_image).points
         truth = apply_affine(batch.to_image.double(), batch.points.double())
         errors = (predicted - truth).norm(dim=-1)[batch.visible]
         self._radial_error.update(errors)
@@ -263,8 +269,14 @@ class Method(LightningModule, metaclass=ResolvesLengths):
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> tuple[Batch, Prediction]:
         """Return the batch with its prediction in original pixels."""
         del batch_idx, dataloader_idx
-        prediction = self.predict(batch)
+        prediction = self._predict(batch)
         return batch, prediction._replace(points=prediction.points.float()).transform(batch.to_image)
+
+    def _predict(self, batch: Batch) -> Prediction:
+        """Predict a batch, `micro_batch` films at a time."""
+        parts = [self.predict(part) for part in divide(batch, self.micro_batch)]
+        joined: list[Any] = [None if field[0] is None else torch.cat(field) for field in zip(*parts, strict=True)]
+        return Prediction(*joined)
 
     @final
     def on_fit_start(self) -> None:

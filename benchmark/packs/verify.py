@@ -252,6 +252,8 @@ def _check_facts(pack: Pack, dataset: type[LandmarkDataModule], method: type[Met
     _expect("parameters", built.parameter_counts(), record.parameters)
     _expect("input size", tuple(spec.size), record.input_size)
     _expect("pre-trained weights", weights, record.weights)
+    allowed = cell.budget.micro_batch
+    _expect("micro-batch", allowed, record.micro_batch, record.micro_batch in (None, allowed))
     marks = {PHANTOM: truth.phantom, ORACLE_CROP: spec.is_oracle}
     caveats = dataset.find_protocol(cell.protocol).caveats
     badges = dict.fromkeys((*caveats, *(mark for mark, there in marks.items() if there)))

@@ -15,6 +15,8 @@ from benchmark.store import write_atomically
 
 BEST_FILE = "best.ckpt"
 LAST_FILE = "last.ckpt"
+OUT_OF_MEMORY = "out-of-memory.txt"
+"""Says that memory ran out, so that a resumed run does not try whole batches again."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -61,10 +63,16 @@ def drop_damaged(folder: Path, stages: int, *, choose: bool) -> list[Path]:
     return dropped
 
 
+def is_begun(folder: Path) -> bool:
+    """Tell whether an earlier attempt left something to go on with."""
+    return any(folder.glob("stage*.ckpt"))
+
+
 def drop_stages(folder: Path) -> None:
-    """Delete what served to go on: the stages' checkpoints, which hold optimiser states too."""
+    """Delete what served to go on: the stages' checkpoints, which hold optimiser states too, and the note on memory."""
     for path in folder.glob("stage*.ckpt"):
         path.unlink(missing_ok=True)
+    (folder / OUT_OF_MEMORY).unlink(missing_ok=True)
 
 
 def first_stage(folder: Path, stages: int) -> int:

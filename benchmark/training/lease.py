@@ -2,13 +2,16 @@
 
 A lease is a file beside the run's folder, `seed<k>-<hash>.lease`, which its holder touches every `HEARTBEAT` seconds. A
 lease that nobody has touched for `STALE` seconds may be taken, and that of a process that has died on this machine at
-once. A holder that has lost its lease stops without writing.
+once; an empty one, whose process died before it wrote who it was, after `STALE` seconds too. A holder that has lost its
+lease stops without writing.
 """
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from typing import Final
@@ -40,6 +43,7 @@ class Lease:
         self.folder = store.path(*job)
         self.path = lease_path(self.folder)
         self._lost = Event()
+        self._empty: tuple[tuple[int, int], float] | None = None
         self._lock = SoftFileLease(
             self.path,
             lease_duration=STALE,
@@ -62,9 +66,22 @@ class Lease:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
+            self._look_whether_empty()
             return False
         self._lost.clear()
         return True
+
+    def _look_whether_empty(self) -> None:
+        """Write into a file that stays empty: filelock takes over one that names no holder, but never an empty one."""
+        with suppress(OSError), self.path.open("r+b") as file:
+            status = os.fstat(file.fileno())
+            version, now = (status.st_ino, status.st_mtime_ns), time.monotonic()
+            if status.st_size:
+                self._empty = None
+            elif self._empty is None or self._empty[0] != version:
+                self._empty = version, now
+            elif now - self._empty[1] >= STALE:
+                file.write(b"abandoned\n")
 
     def give_back(self) -> None:
         """Let others take it; what another run has taken stays with it."""

@@ -6,6 +6,7 @@ import logging
 import shutil
 import time
 import traceback
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,15 @@ from benchmark.training.callbacks import Collector, EpochSeed, FiniteLoss, Histo
 from benchmark.training.checkpoint_files import (
     BEST_FILE,
     LAST_FILE,
+    OUT_OF_MEMORY,
     drop_damaged,
     drop_stages,
     first_stage,
+    is_begun,
     stage_file,
 )
 from benchmark.training.distributed import Rank, other_ranks, require_devices
+from benchmark.training.memory import is_out_of_memory, within_memory
 from benchmark.training.model_file import ModelFacts, write_model
 from benchmark.training.progress import Progress, Report
 from benchmark.training.trainer import make_trainer, quiet
@@ -41,8 +45,6 @@ from datamodules.components.badges import ORACLE_CROP, PHANTOM
 from datamodules.components.samples import collate
 from methods.base import MONITOR, Method, Stage
 
-MACHINES_FAULT = (OSError, MemoryError, torch.OutOfMemoryError)
-"""Errors after which a fit goes on where it was."""
 RECORDING = "recording"
 """Reported before a result is written: a cell that is another run's by now ends there."""
 BEST = f"lowest {MONITOR} of the last stage's epochs"
@@ -87,10 +89,12 @@ def run_cell(cell: Cell, context: Context, report: Report = lambda progress: Non
     except Exception as error:  # whatever a plugin raises belongs into its record
         told = data.redact(traceback.format_exc())
         logger.error("%s failed\n%s", cell, told)
-        record = replace(record, reason=data.redact(_sentence(error)), traceback=told)
+        checkpoints = RunStore(context.store).path(cell, record.fingerprint) / CHECKPOINTS
+        retried = cell.budget.micro_batch if (checkpoints / OUT_OF_MEMORY).is_file() else None
+        record = replace(record, reason=data.redact(_sentence(error)), traceback=told, micro_batch=retried)
         report(Progress(RECORDING))
-        if not isinstance(error, MACHINES_FAULT):
-            shutil.rmtree(RunStore(context.store).path(cell, record.fingerprint) / CHECKPOINTS, ignore_errors=True)
+        if not isinstance(error, OSError) and not is_out_of_memory(error):  # not the machine's fault
+            shutil.rmtree(checkpoints, ignore_errors=True)
     report(Progress(RECORDING))
     store = RunStore(context.store)
     record = store.write(replace(record, finished=utc_now()))
@@ -105,15 +109,22 @@ def _run(record: RunRecord, data: LandmarkDataModule, context: Context, report: 
     if reason := method_class.unsupported(data.schema):
         return replace(record, status="unsupported", reason=reason)
     folder = RunStore(context.store).path(cell, record.fingerprint).resolve()
-    run = Run(record, method_class, data, context, folder, report)
-    if not is_wanted(context.tracking, private=data.private):
-        return run.finish()
+    checkpoints = folder / CHECKPOINTS
     identity = Identity.of(cell, record.fingerprint, private=data.private)
-    with Tracker(context.store, identity, resume=run.is_begun) as tracker:
-        run.history.tell = tracker.log
-        record = run.finish()
-        tell_results(tracker, record, folder, context.datasets, films_of(data), artifacts=context.artifacts)
-    return record
+    tracked = is_wanted(context.tracking, private=data.private)
+    with Tracker(context.store, identity, resume=is_begun(checkpoints)) if tracked else nullcontext() as tracker:
+
+        def attempt(micro_batch: int | None) -> RunRecord:
+            seed_everything(cell.seed, workers=True, verbose=False)  # before the method is constructed
+            run = Run(replace(record, micro_batch=micro_batch), method_class, data, context, folder, report)
+            if tracker is not None:
+                run.history.tell = tracker.log
+            return run.finish()
+
+        finished = within_memory(attempt, cell.budget.micro_batch, checkpoints)
+        if tracker is not None:
+            tell_results(tracker, finished, folder, context.datasets, films_of(data), artifacts=context.artifacts)
+    return finished
 
 
 class Run:
@@ -143,6 +154,7 @@ class Run:
         self.rank = Rank(0, 1)
         self.checkpoints = folder / CHECKPOINTS
         self.method = method_class(data.schema, **dict(self.cell.hparams))
+        self.method.micro_batch = record.micro_batch
         if self.method.init_from:
             self.method.init_from = str(weights_file(folder.parents[4], self.method.init_from))
         data.configure(self.method.input_spec, self.method.batch_size, self.budget.workers, self.budget.train_cases)
@@ -151,11 +163,6 @@ class Run:
         self.history = History(folder / HISTORY, epochs, report)
         self.precision = resolve_precision(self.budget.precision)
         lay_out(self.method)
-
-    @property
-    def is_begun(self) -> bool:
-        """Whether an earlier attempt left something to go on with."""
-        return any(stage_file(self.checkpoints, index).is_file() for index in range(len(self.stages)))
 
     def finish(self) -> RunRecord:
         """Do everything and return the complete record."""

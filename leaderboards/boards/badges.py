@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -41,6 +42,17 @@ def run_badges(
         badges.append(REDUCED)
     unlike = [badge for badge in theirs or () if badge not in run.badges]
     return (*badges, *(f"the paper's number: {badge}" for badge in unlike))
+
+
+def memory_badges(runs: Sequence[RunRecord]) -> tuple[str, ...]:
+    """Say of a row's runs which ones ran out of memory and went on with micro-batches."""
+    done = [run for run in runs if run.status == "done"]
+    counts = Counter(run.micro_batch for run in done if run.micro_batch)
+    return tuple(
+        f"{number} of {len(done)} runs: {films} film{'s' * (films > 1)} at a time since memory ran out, for batch "
+        f"normalisation too"
+        for films, number in sorted(counts.items())
+    )
 
 
 def budget_text(label: str, cost: RowCost) -> str:

@@ -15,7 +15,7 @@ from benchmark.cell import Cell, On
 from benchmark.predictions import SCORED, ScoredFilms
 from benchmark.store import FACTS, RunRecord, RunStore
 from datamodules.components.badges import PHANTOM, PRIVATE
-from leaderboards.boards.badges import budget_text, gap_notes, reader_note, run_badges
+from leaderboards.boards.badges import budget_text, gap_notes, memory_badges, reader_note, run_badges
 from leaderboards.boards.board import (
     BETTER,
     Board,
@@ -144,7 +144,10 @@ class _BoardAssembler:
             runs=tuple(runs),
             paper=" ".join(str(part) for part in (paper.get("authors"), paper.get("year")) if part),
             url=paper.get("url", ""),
-            badges=run_badges(first, paper, self._caveats(board), self._beside(variant, key, printed)),
+            badges=(
+                *run_badges(first, paper, self._caveats(board), self._beside(variant, key, printed)),
+                *memory_badges(runs),
+            ),
             notes=_trouble(runs) if not first.human else _about_reader(first.cell, board),
             parameters=first.parameters.get("trainable"),
             settings=_settings(first.cell, method.get("changed", {})),

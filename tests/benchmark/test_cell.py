@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,7 @@ def test_the_key_changes_with_every_field_of_a_cell_and_with_the_data(make_cell:
         make_cell("steady", budget=Budget("test", train_cases=3)),
         make_cell("steady", budget=Budget("test", devices=2)),
         make_cell("steady", budget=Budget("test", sync_batchnorm=True)),
+        make_cell("steady", budget=Budget("test", micro_batch=2)),
         replace(cell, protocol="3-fold-other"),
     ]
     keys = [other.key("data") for other in others] + [cell.key("data"), cell.key("other data")]
@@ -40,7 +42,7 @@ def test_the_key_changes_with_every_field_of_a_cell_and_with_the_data(make_cell:
     assert make_cell("steady").key("data") == cell.key("data")
 
 
-def test_keys_that_were_made_before_a_run_could_use_several_devices_stay(make_cell: MakeCell) -> None:
+def test_keys_that_were_made_before_a_budget_had_more_settings_stay(make_cell: MakeCell) -> None:
     assert set(Budget().as_key()) == {"name", "epochs", "train_cases", "precision", "workers"}
 
 
@@ -64,8 +66,14 @@ def test_a_cell_survives_json(make_cell: MakeCell) -> None:
     assert hash(Cell.from_json(cell.as_json())) == hash(cell)
 
 
-@pytest.mark.parametrize("setting", [{"epochs": 0}, {"train_cases": -1}, {"workers": 1.5}, {"epochs": True}])
-def test_a_budget_that_is_no_count_is_refused(setting: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *({"epochs": 0}, {"train_cases": -1}, {"workers": 1.5}, {"epochs": True}, {"micro_batch": 0}),
+        {"micro_batch": 2, "precision": "16-mixed"},
+    ],
+)
+def test_a_budget_that_is_no_count_is_refused(setting: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"budget.{next(iter(setting))}"):
         Budget("test", **setting)
 

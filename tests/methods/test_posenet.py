@@ -164,3 +164,6 @@ def test_batch_normalisation_over_one_film_is_a_sentence(
     monkeypatch.setattr(built, "loss", lambda batch: torch.nn.BatchNorm1d(2)(torch.zeros(len(batch.case), 2)).sum())
     with pytest.raises(ValueError, match="needs at least two of them; raise batch_size"):
         built.training_step(one, 0)
+    built.micro_batch = 1
+    with pytest.raises(ValueError, match=r"needs at least two of them; raise budget\.micro_batch"):
+        built.training_step(collate(make_samples(built, 3)), 0)

@@ -249,6 +249,7 @@ def test_cases_left_out_added_or_unanswered_are_refused(
         (lambda run: run.update(input_size=[512, 512]), "its input size"),
         (lambda run: run.update(weights="imagenet"), "its pre-trained weights should be none, not imagenet"),
         (lambda run: run.update(test_sets={"test": 1}), "its test sets"),
+        (lambda run: run.update(micro_batch=2), "its micro-batch should be absent, not 2"),
         (lambda run: run.update(status="failed"), "does not fit the schema of a pack: status"),
         (lambda run: run.update(human=True), "never passed on"),
     ],

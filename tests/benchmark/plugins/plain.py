@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Prediction
@@ -20,6 +21,8 @@ class Plain(Method):
         batch_size: Films per batch.
         lr: Learning rate.
         fails_on: Rank whose process fails; none if negative.
+        memory: Films for which there is memory.
+        short_from: Epoch from which on there is no more.
     """
 
     paper = Paper("A method of the tests")
@@ -29,10 +32,17 @@ class Plain(Method):
     epochs: int
 
     def __init__(
-        self, schema: LandmarkSchema, epochs: int = 4, batch_size: int = 4, lr: float = 0.01, fails_on: int = -1
+        self,
+        schema: LandmarkSchema,
+        epochs: int = 4,
+        batch_size: int = 4,
+        lr: float = 0.01,
+        fails_on: int = -1,
+        memory: int = 100,
+        short_from: int = 0,
     ) -> None:
         super().__init__(schema)
-        self.batch_size, self.fails_on = batch_size, fails_on
+        self.batch_size, self.fails_on, self.memory, self.short_from = batch_size, fails_on, memory, short_from
         self.network = nn.Sequential(nn.Flatten(), nn.Linear(SIZE**2, 8), nn.Tanh(), nn.Linear(8, 2 * len(schema)))
         self.unused = nn.Linear(1, 1)
 
@@ -50,5 +60,7 @@ class Plain(Method):
 
     def predict(self, batch: Batch) -> Prediction:
         """Regress every landmark."""
+        if len(batch.case) > self.memory and self.current_epoch >= self.short_from:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
         points = self.network(batch.image.float() / 255).float().unflatten(1, (-1, 2))
         return Prediction(points + SIZE / 2)

@@ -59,6 +59,49 @@ def test_the_lease_of_a_process_that_died_is_taken_at_once(context: Context, job
     lease.give_back()
 
 
+def test_the_lease_of_a_process_that_died_before_it_wrote_who_it_was_is_taken_once_stale(
+    context: Context, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    path = lease_path(RunStore(context.store).path(*job))
+    path.parent.mkdir(parents=True)
+    path.touch()
+    lease = Lease(RunStore(context.store), job)
+    assert not lease.take()
+    now[0] += leases.STALE - 1
+    assert not lease.take()
+    assert path.read_bytes() == b"", "its process may be about to write"
+    now[0] += 1
+    taken = [lease.take()]
+    while not any(taken) and len(taken) < 5:
+        now[0] += 3
+        taken.append(lease.take())
+    assert any(taken)
+    assert lease.owner is not None and lease.owner.pid == os.getpid()
+    lease.give_back()
+    assert not path.exists()
+
+
+def test_a_lease_that_is_being_written_is_left_to_its_process(
+    context: Context, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    path = lease_path(RunStore(context.store).path(*job))
+    path.parent.mkdir(parents=True)
+    path.touch()
+    lease = Lease(RunStore(context.store), job)
+    assert not lease.take()
+    path.unlink()
+    other = Lease(RunStore(context.store), job)
+    assert other.take()
+    now[0] += leases.STALE / 2
+    assert not lease.take()
+    assert other.owner is not None and other.owner.token == other._lock.token
+    other.give_back()
+
+
 def test_who_lost_the_cell_stops_without_writing(
     context: Context, make_cell: MakeCell, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from benchmark.cell import Budget, Cell
 from benchmark.scoring.score import score
 from benchmark.store import RunRecord
 from datamodules.base import Protocol
-from leaderboards.boards.badges import board_badges, run_badges
+from leaderboards.boards.badges import board_badges, memory_badges, run_badges
 from leaderboards.boards.board import Board
 from leaderboards.boards.read import read_boards
 from leaderboards.boards.reported import Reported, load_reported
@@ -182,6 +182,16 @@ def test_weights_that_are_not_the_papers_are_a_badge() -> None:
     )
     assert run_badges(run, {"weights": "none"}, (), None) == ()
     assert run_badges(run, {"weights": ""}, (), None) == ()  # the paper does not say
+
+
+def test_runs_that_ran_out_of_memory_are_counted_in_a_badge() -> None:
+    cell = Cell("skull", "official", "main", "net", "net")
+    runs = [RunRecord("done", cell, "f", "", "", micro_batch=films) for films in (None, 2, 2)]
+    failed = RunRecord("failed", cell, "f", "", "", micro_batch=2)
+    assert memory_badges([*runs, failed]) == (
+        "2 of 3 runs: 2 films at a time since memory ran out, for batch normalisation too",
+    )
+    assert memory_badges([runs[0], failed]) == ()
 
 
 def test_a_protocols_caveats_give_way_to_what_it_says_now_where_that_is_known() -> None:
