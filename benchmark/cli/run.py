@@ -69,7 +69,7 @@ def run(
     from benchmark.runner import run_matrix
     from benchmark.settings import apply_settings
     from benchmark.tracking.push import Push, is_trial, push_trial
-    from benchmark.training.early_end import TERMINATED, Terminated, ended_by_sigterm
+    from benchmark.training.processes import TERMINATED, Terminated, ended_by_sigterm
     from datamodules import DatasetRegistry
 
     known, known_methods = DatasetRegistry(), discover_methods(plugin)

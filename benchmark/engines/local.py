@@ -16,8 +16,7 @@ from typing import NamedTuple
 from benchmark.cell import Context, Job
 from benchmark.engines.base import STOPPED, Outcome, Watch, limit_threads
 from benchmark.store import RunRecord, utc_now
-from benchmark.training.early_end import GRACE_SECONDS, ended_by_sigterm
-from benchmark.training.processes import follow_parent, fork_loaders
+from benchmark.training.processes import GRACE_SECONDS, ended_by_sigterm, follow_parent, fork_loaders
 from benchmark.training.progress import STARTING, Progress
 from benchmark.training.run_job import record_death, run_job
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from benchmark.cell import Context, Job
 from benchmark.store import LOG, PROGRESS, RUN, RunRecord, RunStore, remove_leftovers, utc_now
-from benchmark.training.early_end import Watchdog
 from benchmark.training.lease import Lease, LostLeaseError, held
+from benchmark.training.processes import Watchdog
 from benchmark.training.progress import Progress, Report
 from benchmark.training.progress_file import ProgressFile
 

@@ -17,9 +17,9 @@ from benchmark.engines.local import LocalEngine
 from benchmark.predictions import PREDICTIONS, VALIDATION, read_table
 from benchmark.store import CHECKPOINTS, HISTORY, LOG, RunRecord, RunStore
 from benchmark.training.callbacks import NonFiniteLossError
-from benchmark.training.early_end import Watchdog
 from benchmark.training.lease import lease_path
 from benchmark.training.model_file import read_model
+from benchmark.training.processes import Watchdog
 from benchmark.training.progress import Progress
 from benchmark.training.run_cell import run_cell
 from benchmark.training.run_job import run_job
@@ -103,9 +103,9 @@ def test_a_cell_over_its_limit_is_ended(monkeypatch: pytest.MonkeyPatch) -> None
         ended.set()
         watchdog._over.set()  # nothing ends this process
 
-    monkeypatch.setattr("benchmark.training.early_end.LOOK_SECONDS", 0.01)
-    monkeypatch.setattr("benchmark.training.early_end.faulthandler.dump_traceback", lambda: None)
-    monkeypatch.setattr("benchmark.training.early_end.os._exit", end)
+    monkeypatch.setattr("benchmark.training.processes.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("benchmark.training.processes.faulthandler.dump_traceback", lambda: None)
+    monkeypatch.setattr("benchmark.training.processes.os._exit", end)
     with Watchdog(0.05, None, reasons.append) as watchdog:
         assert ended.wait(20)
     assert (codes, reasons) == ([124], ["It was not done within its limit of 0.05 s."])
