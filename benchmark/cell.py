@@ -217,17 +217,16 @@ class Context:
         """
         dataset_class = self.dataset(cell)
         data = dataset_class(self.roots[cell.dataset], cell.protocol, cell.split, allow_missing=self.allow_missing)
-        own = self.cache and self.cache / f"private-{cell.dataset}"  # so that it can be deleted alone
-        data.films = _films(own if dataset_class.private else self.cache)
+        data.films = _films(self.cache, cell.dataset)
         return data
 
 
 @cache
-def _films(folder: Path | None) -> FilmCache:
+def _films(folder: Path | None, dataset: str) -> FilmCache:
     """Films are hashed and decoded once per process, not once per cell."""
     from datamodules.components.images.cache import FilmCache
 
-    return FilmCache(folder)
+    return FilmCache(folder, dataset)
 
 
 def freeze(value: Any) -> Any:  # noqa: ANN401  # a hyper-parameter is what a method's signature says

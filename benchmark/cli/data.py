@@ -150,8 +150,7 @@ def readers(
     from benchmark.scoring.readers import write_readers
 
     name, dataset_class, folder = _dataset(name, root)
-    cache = CACHE / f"private-{name}" if dataset_class.private else CACHE
-    for record in write_readers(name, dataset_class, folder, store, protocols, cache, allow_missing=allow_missing):
+    for record in write_readers(name, dataset_class, folder, store, protocols, CACHE, allow_missing=allow_missing):
         print(record.folder)
     print(f"next: osteomark leaderboard --store {store}")
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from benchmark.cli import catalogue, data, leaderboards, new, wandb
+from benchmark.cli import cache, catalogue, data, leaderboards, new, wandb
 from benchmark.cli.arguments import DEFAULT, Commands, build_parser, call, parse_arguments
 from benchmark.cli.console import INTERRUPTED
 from benchmark.cli.run import run
@@ -42,6 +42,7 @@ COMMANDS: Commands = {
         "readers": data.readers,
         "new-card": data.new_card,
     },
+    "cache": {DEFAULT: cache.show, "clear": cache.clear},
     "wandb": {"push": wandb.push},
     "new": {"method": new.new_method},
     "check-method": new.check_method,

@@ -198,7 +198,7 @@ def _away(
     name = known.add_card(card) if card else choose(dataset, known, "dataset")
     root = dataset_folders.films(name, known[name], data_root)
     data = known[name](root, protocol, allow_missing=allow_missing)
-    data.films = FilmCache(dataset_folders.CACHE / f"private-{name}" if data.private else dataset_folders.CACHE)
+    data.films = FilmCache(dataset_folders.CACHE, name)
     return name, data
 
 

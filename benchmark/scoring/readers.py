@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from benchmark.predictions import PREDICTIONS, case_rows, write_predictions
 from benchmark.store import RunRecord, RunStore, utc_now
 from datamodules.base import Case, DataError, LandmarkDataModule, Protocol
 from datamodules.components.badges import PHANTOM
+from datamodules.components.images.cache import FilmCache
 
 METHOD = "reader"
 BUDGET = Budget("human")
@@ -56,7 +56,13 @@ def write_readers(
     if not dataset_class.readers:
         raise ValueError(f"{name} publishes no reader apart from the truth, so there is nothing to compare.")
     chosen = [dataset_class.find_protocol(protocol) for protocol in protocols] or dataset_class.protocols
-    opened = partial(dataset_class, root, allow_missing=allow_missing, cache=cache)
+    films = FilmCache(cache, name)
+
+    def opened(protocol: str, split: str = "") -> LandmarkDataModule:
+        data = dataset_class(root, protocol, split, allow_missing=allow_missing)
+        data.films = films
+        return data
+
     own = reader_cases(dataset_class, opened)
     return [
         _write(name, opened(protocol=protocol.name, split=split), reader, own[reader], RunStore(store))

@@ -121,7 +121,7 @@ class PrivateFilms(FilmCache):
     """
 
     def __init__(self, films: FilmCache, shown: Callable[[Path], str]) -> None:
-        super().__init__(films.folder)
+        super().__init__()
         self.films, self.shown = films, shown
 
     def content(self, path: Path) -> str:
