@@ -83,7 +83,7 @@
     const head = node("tr", {}, node("th", { scope: "col" }, "Landmark"), ...chosen.map(({ row }) => node("th", { scope: "col", class: "n" }, `${row.label} (${data.unit})`)));
     const body = data.landmarks.map((name, place) => node("tr", {}, node("th", { scope: "row" }, name), ...chosen.map(({ points }) => node("td", {}, text(distance(film, points[place], base[place]), "")))));
     const table = node("table", {}, node("caption", {}, `Error of each landmark on film ${film.id} (${data.unit})`), node("thead", {}, head), node("tbody", {}, ...body));
-    errors.append(node("div", { class: "scroll", role: "region", "aria-label": "Error of each landmark", tabindex: "0" }, table));
+    errors.append(node("div", { class: "scroll", role: "group", "aria-label": "Error of each landmark", tabindex: "0" }, table));
   }
 
   function show(push = true) {

@@ -84,11 +84,16 @@ function coloured(trace) { // the same lines, lighter where the page is dark
   return { ...trace, ...Object.fromEntries(parts.map((part) => [part, { ...trace[part], color: shade(trace[part].color) }])) };
 }
 
+function framed(figure) { // between the cells of a field the page's own lines, so that none melts into a dark page
+  const layout = merged({ ...base(), xaxis: axis(), yaxis: axis() }, figure.layout);
+  return figure.data.some((trace) => trace.type === "heatmap") ? { ...layout, plot_bgcolor: ink("--line") } : layout;
+}
+
 function draw(canvas) {
   if (canvas.dataset.drawn || !window.Plotly || !canvas.offsetWidth) return;
   canvas.dataset.drawn = "yes";
   const figure = JSON.parse(document.getElementById(canvas.dataset.spec).textContent);
-  const layout = merged({ ...base(), xaxis: axis(), yaxis: axis() }, figure.layout);
+  const layout = framed(figure);
   layout.height = canvas.offsetHeight;
   Plotly.newPlot(canvas, figure.data.map(coloured), layout, { responsive: true, displayModeBar: false, displaylogo: false });
   if (canvas.dataset.legend) makeLegend(canvas, document.getElementById(canvas.dataset.legend), figure.data);
@@ -130,8 +135,7 @@ function redraw() { // after a change between light and dark; what was switched 
   for (const canvas of document.querySelectorAll(".canvas[data-drawn]")) {
     const figure = JSON.parse(document.getElementById(canvas.dataset.spec).textContent);
     const data = figure.data.map((trace, place) => ({ ...coloured(trace), visible: canvas.data[place].visible }));
-    const layout = merged({ ...base(), xaxis: axis(), yaxis: axis() }, figure.layout);
-    Plotly.react(canvas, data, { ...layout, height: canvas.offsetHeight });
+    Plotly.react(canvas, data, { ...framed(figure), height: canvas.offsetHeight });
   }
   for (const button of document.querySelectorAll(".legend button")) {
     button.querySelector("svg").style.color = shade(button.dataset.colour);
