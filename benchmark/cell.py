@@ -69,11 +69,13 @@ class Budget:
         Example:
             >>> Budget("reduced", epochs=12, train_cases=100).label
             'reduced (12 epochs/stage, 100 training films)'
+            >>> Budget("reduced", epochs=1, precision="auto").label
+            'reduced (1 epoch/stage, auto precision)'
         """
         limits = [
             f"{self.epochs} epoch{'s' * (self.epochs > 1)}/stage" if self.epochs else "",
             f"{self.train_cases} training film{'s' * (self.train_cases > 1)}" if self.train_cases else "",
-            "" if self.precision == "32-true" else self.precision,
+            "" if self.precision == "32-true" else f"{self.precision} precision",
             f"{self.devices} devices" if self.devices > 1 else "",
             "synchronised batch normalisation" if self.sync_batchnorm else "",
             f"micro-batches of {self.micro_batch} where memory runs out" if self.micro_batch else "",

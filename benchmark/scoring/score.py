@@ -355,7 +355,7 @@ def _write_case_scores(
 
 def _content_key(group: Group, datasets: DatasetRegistry) -> str:
     """Hash what a group's scores depend on: its runs' files, the code that scores and the dataset's facts."""
-    digest = hashlib.sha256(f"{_sources()}{group.films}".encode())
+    digest = hashlib.sha256(f"{_sources()}{group.films}{group.runs[0].cell.budget.label}".encode())
     for run in group.runs:
         files = [file for name in (PREDICTIONS, VALIDATION) if (file := run.folder / name).is_file()]
         stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]

@@ -133,7 +133,8 @@ def calibration_curves(key: str, series: Sequence[Series]) -> Chart | None:
     distance = [float(np.mean([abs(values[level] - level) for level in shared])) for _, values in known]
     best = int(np.argmin(distance))
     traces[best].pop("visible", None)
-    few = "" if len(shared) == len(LEVELS) else f" Of some rows only {', '.join(map(str, shared))} % are known."
+    some = "some" if any(len(values) == len(LEVELS) for _, values in known) else "all"
+    few = "" if len(shared) == len(LEVELS) else f" Of {some} rows only {', '.join(map(str, shared))} % are known."
     layout = layout_of("Promised coverage (%)", "Observed coverage (%)", x=[0, 100], y=[0, 100])
     return Chart(
         f"{key}-calibration",

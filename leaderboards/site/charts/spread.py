@@ -48,8 +48,8 @@ def film_spread(
         f"How the {column.title} of single films is spread. {_outcome(known, column)}",
         {"data": [_violin(*each) for each in known], "layout": layout | {"violingap": 0.1}},
         quantile_table(f"{key}-spread-table", caption, [item for item, _ in known], shares, column.unit),
-        "Wider where more films lie; from the 1st to the 99th percentile, with the mean as a dashed line. Violins "
-        "overlap although tests tell rows apart: the tests compare film by film.",
+        "Wider where more films lie, from the 1st to the 99th percentile; the box holds the middle half of the films, "
+        "its line is their median. Violins overlap even where tests tell rows apart: these compare film by film.",
         height=90 + ROW_HEIGHT * len(known),
         wide=True,
         legend=False,
@@ -77,7 +77,7 @@ def _violin(item: Series, values: Mapping[str, float]) -> dict[str, Any]:
         "y": [item.row.label] * len(drawn),
         "line": {"color": item.style.colour, "width": 1},
         "points": False,
-        "meanline": {"visible": True},
+        "box": {"visible": True, "width": 0.3},
         "spanmode": "hard",
         "scalemode": "width",
         "width": 0.9,
