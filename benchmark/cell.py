@@ -30,7 +30,7 @@ class Budget:
         name: `paper` where the method trains as published, otherwise what it is (`reduced`, `smoke`).
         epochs: Every stage of a method trains this many epochs; None trains the method's own stages.
         train_cases: Only the first so many training cases are used; None uses all.
-        precision: Lightning's name for the arithmetic, or `auto`: bf16-mixed where the machine is made for it.
+        precision: Lightning's name for the arithmetic, or `auto`: bf16-mixed where a training step is faster so.
         workers: Loader processes; they draw random numbers of their own, so they belong to the key.
         devices: Train every batch on so many devices of one machine, a part on each. Batch size and learning rate are
             those of the whole batch. The parts draw random numbers and normalise apart, so it belongs to the key.

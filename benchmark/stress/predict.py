@@ -22,7 +22,7 @@ from benchmark.cell import Context
 from benchmark.lookup import choose
 from benchmark.predictions import KEY, POINT, PREDICTIONS, read_cases, read_table
 from benchmark.store import RunRecord
-from benchmark.training.arithmetic import lay_out, resolve_precision
+from benchmark.training.arithmetic import FLOAT32, lay_out
 from benchmark.training.callbacks import Collector
 from benchmark.training.model_file import check_version, read_model
 from benchmark.training.trainer import make_trainer, quiet
@@ -227,7 +227,7 @@ def _predict(run: RunRecord, method: Method, data: LandmarkDataModule, part: Par
 
 
 def _precision(run: RunRecord) -> str:
-    return run.precision or resolve_precision(run.cell.budget.precision)  # older records do not say it
+    return run.precision or FLOAT32  # the oldest records do not say it
 
 
 def _differences(run: RunRecord) -> Iterator[str]:

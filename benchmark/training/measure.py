@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import re
 import resource
@@ -78,6 +79,18 @@ def device_name() -> str:
         if found := re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text()):
             return f"{found[1].strip()}, {torch.get_num_threads()} threads"
     return platform.processor() or platform.machine()
+
+
+@cache
+def processor() -> str:
+    """Return the processor's name with a hash of what it can do: virtual machines give one name to many."""
+    name, flags = platform.processor() or platform.machine(), ""
+    with suppress(OSError):
+        facts: dict[str, str] = dict(
+            re.findall(r"^(model name|flags|Features)\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+        )
+        name, flags = facts.get("model name", name), facts.get("flags", facts.get("Features", ""))
+    return f"{name} {hashlib.sha256(flags.encode()).hexdigest()[:6]}"
 
 
 @cache

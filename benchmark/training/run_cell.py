@@ -23,7 +23,7 @@ from benchmark.store import CHECKPOINTS, HISTORY, RunRecord, RunStore, checksums
 from benchmark.tracking.results import films_of, tell_results
 from benchmark.tracking.tracker import Identity, Tracker, is_wanted
 from benchmark.training import measure
-from benchmark.training.arithmetic import lay_out, resolve_precision
+from benchmark.training.arithmetic import KeepPrecision, kept_precision, lay_out, resolve_precision
 from benchmark.training.callbacks import Collector, EpochSeed, FiniteLoss, History, Pulse, checkpoints
 from benchmark.training.checkpoint_files import (
     BEST_FILE,
@@ -43,7 +43,7 @@ from benchmark.training.trainer import make_trainer, quiet
 from datamodules.base import LandmarkDataModule
 from datamodules.components.badges import ORACLE_CROP, PHANTOM
 from datamodules.components.samples import collate
-from methods.base import MONITOR, Method, Stage
+from methods.base import MONITOR, Batch, Method, Stage
 
 RECORDING = "recording"
 """Reported before a result is written: a cell that is another run's by now ends there."""
@@ -51,6 +51,8 @@ BEST = f"lowest {MONITOR} of the last stage's epochs"
 LAST = "last epoch"
 UNVALIDATED = "last epoch (nothing validates)"
 UNTRAINED = "none (no training by gradients)"
+FEW_FILMS = 4
+"""At most so many are in the batch on which `precision: auto` is measured."""
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +163,6 @@ class Run:
         self.stages = [Stage(s.name, self.budget.epochs or s.epochs) for s in self.method.stages]
         epochs = sum(stage.epochs for stage in self.stages)
         self.history = History(folder / HISTORY, epochs, report)
-        self.precision = resolve_precision(self.budget.precision)
         lay_out(self.method)
 
     def finish(self) -> RunRecord:
@@ -197,12 +198,22 @@ class Run:
         )
 
     def prepare(self) -> float:
-        """Let the method see its training cases, where it wants to; the films are read once, into the cache."""
+        """Let the method see its training cases, where it wants to; the films are read once, into the cache.
+
+        Then it is decided in which precision the method trains, unless an earlier attempt has begun to.
+        """
         start = time.perf_counter()
         if type(self.method).prepare is not Method.prepare:
             self.report(Progress("preparing", 0, self.history.epochs))
             self.method.prepare(self.data.train_samples())
-        return time.perf_counter() - start
+        seconds, stages = time.perf_counter() - start, len(self.stages)
+        kept = kept_precision(stage_file(self.checkpoints, first_stage(self.checkpoints, stages)))
+        self.precision = kept or resolve_precision(self.cell, self.method, self._few_films, self.context.store)
+        return seconds
+
+    def _few_films(self) -> Batch:
+        names = self.data.split.train[: self.budget.train_cases]
+        return collate([self.data.sample(name) for name in names[: min(FEW_FILMS, self.method.batch_size)]])
 
     def train(self, rank: Rank) -> None:
         """Train what is left of the stages, as one of the processes that do."""
@@ -222,7 +233,7 @@ class Run:
         choose = index == len(self.stages) - 1 and self._chooses
         savers = checkpoints(self.checkpoints, index, choose=choose)
         guards = [FiniteLoss(private=self.data.private), Pulse(self.report, self.history.epochs)]
-        callbacks = [*guards, self.history, EpochSeed(self.cell.seed), *savers]
+        callbacks = [*guards, self.history, EpochSeed(self.cell.seed), KeepPrecision(self.precision), *savers]
         epochs, sync = self.stages[index].epochs, self.budget.sync_batchnorm
         trainer = make_trainer(self.folder, self.precision, callbacks, epochs, self.rank, sync_batchnorm=sync)
         last = stage_file(self.checkpoints, index)
