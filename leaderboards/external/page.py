@@ -134,6 +134,8 @@ def show_external(boards: list[ExternalBoard], console: Console | None = None) -
 def _score_tables(board: ExternalBoard, key: str) -> list[PageTable]:
     """Return the other scores, away and at home."""
     others = board.columns[1:]
+    if not others:
+        return []
     tables = []
     for name in (AWAY, *board.tests):
         columns = [TableColumn(c.title, c.unit, c.higher_is_better, numeric=True, name=c.name) for c in others]

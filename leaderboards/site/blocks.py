@@ -30,6 +30,7 @@ class BoardCard(NamedTuple):
         marks: What must be known beside the number.
         film: The leader's median film, where films may be shown.
         cases: The page of all films; empty where there is none.
+        away: How the best method does at other sites; empty where none was tested at one.
     """
 
     name: str
@@ -44,6 +45,7 @@ class BoardCard(NamedTuple):
     marks: tuple[Mark, ...]
     film: Overlay | None
     cases: str = ""
+    away: str = ""
 
 
 class BoardCards(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from leaderboards.boards.board import Board, Row
 from leaderboards.boards.case_scores import CaseScores
+from leaderboards.external.scores import ExternalBoard
 from leaderboards.pages.leaderboards import BoardPage
 from leaderboards.pages.model import Chart, Page, Paragraph, Section
 from leaderboards.robustness.scores import StressBoard
@@ -15,6 +16,7 @@ from leaderboards.site import films
 from leaderboards.site.blocks import ChartGrid, FilmGrid
 from leaderboards.site.cases import CasePage, case_page
 from leaderboards.site.charts import curves, figures
+from leaderboards.site.charts.external import at_other_sites, away_section, growth_text
 from leaderboards.site.charts.figures import Answers, Series, Structures, Styles
 from leaderboards.site.charts.robustness import robustness_section
 from leaderboards.site.charts.spread import film_spread
@@ -60,12 +62,14 @@ class SitePage(NamedTuple):
         galleries: Films of every drawn row, by the address of its board and its label.
         images: Thumbnails: path in the site to file.
         cases: The pages of its boards' films, by the address of their board.
+        away: How the best method does at other sites, by the address of the board, whose section `-away` shows more.
     """
 
     page: Page
     galleries: Mapping[tuple[str, str], films.Gallery]
     images: Mapping[str, Path]
     cases: Mapping[str, CasePage]
+    away: Mapping[str, str]
 
 
 class Sources(NamedTuple):
@@ -77,6 +81,7 @@ class Sources(NamedTuple):
         published: Of rows whose runs are not at hand; None reads the runs.
         draw: Gives thumbnails of films; None leaves the films out.
         stressed: What `osteomark stress` left.
+        external: What `osteomark test` left.
     """
 
     structures: Structures
@@ -84,6 +89,7 @@ class Sources(NamedTuple):
     published: PublishedRows | None
     draw: films.Draw | None
     stressed: Sequence[StressBoard]
+    external: Sequence[ExternalBoard] = ()
 
 
 def complete_page(content: BoardPage, sources: Sources) -> SitePage:
@@ -98,6 +104,7 @@ def complete_page(content: BoardPage, sources: Sources) -> SitePage:
     galleries: dict[tuple[str, str], films.Gallery] = {}
     images: dict[str, Path] = {}
     cases: dict[str, CasePage] = {}
+    away: dict[str, str] = {}
     files = dict(page.files)
     warning = banners(content.boards)
     for place, board in enumerate(content.boards):
@@ -109,9 +116,11 @@ def complete_page(content: BoardPage, sources: Sources) -> SitePage:
             board, place + 1, series, sources.structures, sources.draw, sources.published, banners([board])
         )
         stressed = next((each for each in sources.stressed if each.rows and _same_films(board, each)), None)
+        sites = at_other_sites(board, sources.external)
         added = (
             *_chart_section(section.id, board, series, unit, sources),
             *([robustness_section(stressed, section.id, sources.styles)] if stressed else []),
+            *([away_section(sites, section.id, sources.styles)] if sites else []),
             *_film_section(section.id, drawn),
             *([Section(_BROWSE, (Paragraph((_BROWSE_TEXT,)),), page=browsed.page.name)] if browsed else []),
         )
@@ -121,9 +130,11 @@ def complete_page(content: BoardPage, sources: Sources) -> SitePage:
         galleries |= {(f"{page.name}#{section.id}", label): gallery for label, gallery in drawn.galleries.items()}
         images |= {**drawn.images, **(browsed.images if browsed else {})}
         cases |= {f"{page.name}#{section.id}": browsed} if browsed else {}
+        away |= {f"{page.name}#{section.id}": growth_text(sites)} if sites else {}
+        files |= {f"{site.away[0]} ({end})": f"{site.name}.{end}" for site in sites for end in ("md", "csv")}
         files |= {f"Robustness ({end})": f"{stressed.page}.{end}" for end in ("md", "csv")} if stressed else {}
     sections = [Section("", warning), *sections] if warning else sections
-    return SitePage(page._replace(sections=tuple(sections), files=files), galleries, images, cases)
+    return SitePage(page._replace(sections=tuple(sections), files=files), galleries, images, cases, away)
 
 
 def _same_films(board: Board, stressed: StressBoard) -> bool:

@@ -9,11 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from benchmark.store import FACTS, STRESS, write_atomically
+from benchmark.store import EXTERNAL, FACTS, STRESS, write_atomically
 from leaderboards.boards.board import Board
 from leaderboards.boards.published import read_published
 from leaderboards.boards.reported import Reported
 from leaderboards.build import read_leaderboards, write_leaderboards
+from leaderboards.external.page import write_external
+from leaderboards.external.scores import read_external
 from leaderboards.pages.leaderboards import Leaderboards, assemble
 from leaderboards.pages.model import Page, Section
 from leaderboards.pages.overview import board_addresses
@@ -85,22 +87,28 @@ def _write_site(
     draw: Draw | None,
     published: Mapping[str, PublishedRows],
 ) -> list[Path]:
-    """Write the pages of all boards; `root` holds the facts and what `osteomark stress` left."""
+    """Write the pages of all boards; `root` holds the facts and what `osteomark stress` and `test` left."""
     facts = json.loads((root / FACTS).read_text(encoding="utf-8"))
     stressed = read_stress(root) if (root / STRESS).is_file() else []
+    external = read_external(root) if (root / EXTERNAL).is_file() else []
     exports = write_leaderboards(content, folder / EXPORTS) + (write_stress(root, folder / EXPORTS) if stressed else [])
+    exports += write_external(root, folder / EXPORTS) if external else []
     _compact(exports)
     styles = Styles(content.boards)
     pages = [
         complete_page(
-            page, Sources(_structures(facts, page.boards[0]), styles, published.get(page.page.name), draw, stressed)
+            page,
+            Sources(
+                _structures(facts, page.boards[0]), styles, published.get(page.page.name), draw, stressed, external
+            ),
         )
         for page in content.pages
     ]
     galleries = {key: gallery for page in pages for key, gallery in page.galleries.items()}
     methods = method_pages(content.boards, galleries, facts["methods"])
     cases = {address: case for page in pages for address, case in page.cases.items()}
-    index = _first_page(content, galleries, styles, {address: case.page.name for address, case in cases.items()})
+    away = {address: text for page in pages for address, text in page.away.items()}
+    index = _first_page(content, galleries, styles, {address: case.page.name for address, case in cases.items()}, away)
     below = [(page.page, case.page) for page in pages for case in page.cases.values()]
     files = {**_render([index, *(page.page for page in pages)], methods, below), **_assets()}
     files |= {name: text.encode() for case in cases.values() for name, text in case.files.items()}
@@ -111,11 +119,15 @@ def _write_site(
 
 
 def _first_page(
-    content: Leaderboards, galleries: Mapping[tuple[str, str], Gallery], styles: Styles, cases: Mapping[str, str]
+    content: Leaderboards,
+    galleries: Mapping[tuple[str, str], Gallery],
+    styles: Styles,
+    cases: Mapping[str, str],
+    away: Mapping[str, str],
 ) -> Page:
     """Put the verdicts before everything else, which is folded."""
     boards = content.boards
-    cards = Section("Verdicts", (*banners(boards), board_cards(boards, galleries, cases)), id="verdicts")
+    cards = Section("Verdicts", (*banners(boards), board_cards(boards, galleries, cases, away)), id="verdicts")
     deeper = (*content.overview.sections, *_costs(boards, styles))
     return content.overview._replace(
         lead=(_LEAD, *content.left_out), sections=(cards, *(section._replace(folded=True) for section in deeper))

@@ -40,7 +40,10 @@ def banners(boards: Sequence[Board]) -> tuple[Banner, ...]:
 
 
 def board_cards(
-    boards: Sequence[Board], galleries: Mapping[tuple[str, str], Gallery], cases: Mapping[str, str]
+    boards: Sequence[Board],
+    galleries: Mapping[tuple[str, str], Gallery],
+    cases: Mapping[str, str],
+    away: Mapping[str, str],
 ) -> BoardCards:
     """Say of each board who leads it.
 
@@ -48,10 +51,13 @@ def board_cards(
         boards: All boards.
         galleries: Films of rows, by the address of their board and their label.
         cases: Address of a board to the page of its films.
+        away: Address of a board to how its best method does at other sites.
     """
     places = zip(boards, board_addresses(boards), strict=True)
     cards = (_verdict(board, address, galleries) for board, address in places)
-    return BoardCards(tuple(card._replace(cases=cases.get(card.page, "")) for card in cards))
+    return BoardCards(
+        tuple(card._replace(cases=cases.get(card.page, ""), away=away.get(card.page, "")) for card in cards)
+    )
 
 
 def _verdict(board: Board, address: str, galleries: Mapping[tuple[str, str], Gallery]) -> BoardCard:

@@ -98,6 +98,7 @@ def write_store(store: Path) -> Path:
         patch.setattr(datamodules, "discover", lambda: {"skull": Grouped, "clinic": Hidden})
         score(store)
     _write_stress(store)
+    _write_external(store)
     return store
 
 
@@ -114,6 +115,24 @@ def _write_stress(store: Path) -> None:
         for severity in range(6)
     ]
     pd.DataFrame(rows).to_csv(store / "stress.csv", index=False)
+
+
+def _write_external(store: Path) -> None:
+    """What `osteomark test` leaves: two methods, 1.5 and 1.1 times as far off at another site."""
+    common = {"home_dataset": "skull", "home_protocol": "official", "home_content": "films", "config": "c"}
+    common |= {"away_dataset": "elsewhere", "away_protocol": "all", "away_content": "other", "away_title": "Skulls <b>"}
+    common |= {"landmarks": 4, "left_out": "", "readers": "a and b: 0.8 mm", "badges": "", "folds": "main"}
+    common |= {"budget": "reduced", "seeds": "0", "higher_is_better": "False", "column": "mre_mm", "title": "MRE"}
+    columns = ("growth", "growth_low", "growth_high")
+    rows = [
+        common
+        | {"unit": "mm", "variant": variant, "method": variant, "test_set": test_set, "cases": CASES}
+        | {"value": value * times, "low": value * times - 0.1, "high": value * times + 0.2}
+        | dict(zip(columns, growth if test_set == "test" else [np.nan] * 3, strict=True))
+        for variant, value, growth in (("posenet", 1.0, (1.5, 1.3, 1.7)), ("mean_shape", 4.0, (1.1, 0.9, 1.3)))
+        for test_set, times in (("test", 1.0), ("away", growth[0]))
+    ]
+    pd.DataFrame(rows).to_csv(store / "external.csv", index=False)
 
 
 @pytest.fixture(scope="session")

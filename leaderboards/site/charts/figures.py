@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -95,6 +95,14 @@ class Series(NamedTuple):
     style: Style
     summary: RowSummary
     answers: Answers | None = None
+
+
+class MethodRow(Protocol):
+    """A row of any table of methods."""
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
 
 
 class Styles:
@@ -197,7 +205,7 @@ def _table(
 
 
 def method_table(
-    key: str, caption: str, columns: Sequence[TableColumn], rows: Iterable[tuple[Row, Iterable[TableCell]]]
+    key: str, caption: str, columns: Sequence[TableColumn], rows: Iterable[tuple[MethodRow, Iterable[TableCell]]]
 ) -> PageTable:
     """Return a table of numbers with a row per method."""
     lines = tuple(TableRow((TableCell.name(row.label), *cells)) for row, cells in rows)

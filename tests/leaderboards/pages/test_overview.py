@@ -16,6 +16,7 @@ def test_up_to_ten_datasets_the_p_value_of_average_ranks_is_called_rough(
 ) -> None:
     registry = {f"set{i:02d}": type(f"Set{i}", (Skull,), {"title": f"set {i}"}) for i in range(datasets)}
     monkeypatch.setattr("datamodules.discover", lambda: registry)
+    monkeypatch.setattr("benchmark.scoring.score.GROUPS_PER_WORKER", 100)  # other processes lack the registry
     for dataset in registry:
         for error, variant in enumerate(("posenet", "mnv2", "mean_shape"), 1):
             write_run(tmp_path / "runs", predictions(np.full((2, 3), float(error))), variant=variant, dataset=dataset)

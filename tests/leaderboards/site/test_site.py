@@ -22,9 +22,11 @@ from leaderboards import PUBLISHED
 from leaderboards.boards.case_scores import CaseScores
 from leaderboards.boards.published import read_published
 from leaderboards.boards.read import read_boards
+from leaderboards.external.scores import read_external
 from leaderboards.pages.svg import COLOURS, FLOOR_COLOUR, ON_DARK
 from leaderboards.site.build import build_published_site, build_site
 from leaderboards.site.charts.curves import calibration_curves, error_curves, film_curves
+from leaderboards.site.charts.external import dumbbells
 from leaderboards.site.charts.figures import Series, Style, Styles
 from leaderboards.site.charts.pareto import pareto
 from leaderboards.site.charts.spread import film_spread
@@ -435,3 +437,36 @@ def test_a_data_root_that_cannot_be_used_is_an_error(
 def test_the_command_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["site", "--store", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "run `osteomark score" in capsys.readouterr().err
+
+
+def test_home_stands_against_away_on_the_board_and_on_its_card(site: Path) -> None:
+    text = (site / "skull-official.html").read_text()
+    section = text[text.index('id="s1-away"') :]
+    assert "Trained on skull, tested on elsewhere" in section and "Skulls &lt;b&gt;" in section
+    assert "By the intervals of their growth 1 of 2 methods are worse away. Best away: posenet." in section
+    assert "Readers of the other site differ from each other, in the mean, by a and b: 0.8 mm." in section
+    index = (site / "index.html").read_text()
+    assert (
+        '<a href="skull-official.html#s1-away">posenet&#39;s MRE on Skulls &lt;b&gt;: 1.50 times [1.30, 1.70]</a>'
+        in index
+    )
+    assert index.count("-away") == 1
+    assert "-away" not in (site / "skull-3-fold.html").read_text()
+    assert (site / "exports" / "skull-official-on-elsewhere-all-other.csv").is_file()
+
+
+def test_a_dumbbell_goes_from_home_to_away_with_both_intervals(site_store: Path) -> None:
+    (board,) = read_external(site_store)
+    chart = dumbbells(board, "x", Styles())
+    assert chart is not None
+    first, second = chart.spec["data"]
+    assert first["name"] == "posenet" and first["x"] == [1.0, 1.5] and first["y"] == ["posenet"] * 2
+    assert first["error_x"]["array"] == [0.2, 0.2] and first["error_x"]["arrayminus"] == [0.1, 0.1]
+    assert first["marker"]["symbol"] == ["circle-open", "circle"] and second["x"] == [4.0, 4.4]
+    assert [cell.text for cell in chart.table.rows[0].cells] == ["posenet", "1.00", "1.50"]
+
+
+def test_pixels_of_two_sites_are_not_drawn_together(site_store: Path) -> None:
+    (board,) = read_external(site_store)
+    pixels = board._replace(columns=(board.columns[0]._replace(unit="px"),))
+    assert dumbbells(pixels, "x", Styles()) is None
