@@ -37,6 +37,8 @@ class Budget:
         sync_batchnorm: Normalise over the whole batch instead of each device's part; on GPUs only.
         micro_batch: Where memory runs out, a second attempt lets so many films through the network at a time, on each
             device, and accumulates the gradients of a batch; None fails such a cell.
+        calibrate: Half of the validation patients choose the checkpoint, and regions and covariances are calibrated on
+            the other half, which then did not choose.
 
     Raises:
         ValueError: A count is not positive, a switch is not a boolean, or two settings exclude each other.
@@ -50,6 +52,7 @@ class Budget:
     devices: int = 1
     sync_batchnorm: bool = False
     micro_batch: int | None = None
+    calibrate: bool = False
 
     def __post_init__(self) -> None:
         """Check the counts."""
@@ -57,8 +60,9 @@ class Budget:
             value = getattr(self, key)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < low):
                 raise ValueError(f"budget.{key} is {value!r}; give a whole number of at least {low}.")
-        if not isinstance(self.sync_batchnorm, bool):
-            raise ValueError(f"budget.sync_batchnorm is {self.sync_batchnorm!r}; give true or false.")
+        for key in ("sync_batchnorm", "calibrate"):
+            if not isinstance(getattr(self, key), bool):
+                raise ValueError(f"budget.{key} is {getattr(self, key)!r}; give true or false.")
         if self.micro_batch and self.precision == "16-mixed":  # the scale of its gradients is not known in time
             raise ValueError("budget.micro_batch does not go with precision 16-mixed; choose bf16-mixed or 32-true.")
 
@@ -79,6 +83,7 @@ class Budget:
             f"{self.devices} devices" if self.devices > 1 else "",
             "synchronised batch normalisation" if self.sync_batchnorm else "",
             f"micro-batches of {self.micro_batch} where memory runs out" if self.micro_batch else "",
+            "half of the validation films calibrate" if self.calibrate else "",
         ]
         details = ", ".join(filter(None, limits))
         return f"{self.name} ({details})" if details else self.name
@@ -89,7 +94,7 @@ class Budget:
         return {name: value for name, value in content.items() if name not in _YOUNGER or value != _YOUNGER[name]}
 
 
-_YOUNGER = {"devices": 1, "sync_batchnorm": False, "micro_batch": None}
+_YOUNGER = {"devices": 1, "sync_batchnorm": False, "micro_batch": None, "calibrate": False}
 """Settings of a budget that came after the first keys, with what they were until then."""
 
 

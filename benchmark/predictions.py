@@ -20,7 +20,7 @@ are known, the first film of each case's patient.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -91,6 +91,8 @@ LABELS: Final = (*TRUTH, VISIBLE, *SPACING, *SIZE)
 PUBLISHED: Final = (*KEY, *POINT)
 PATIENTS: Final = "patients"
 """The entry of the metadata with the first film of each case's patient, as JSON."""
+CALIBRATING: Final = "calibrating"
+"""The entry of the metadata of `VALIDATION` with the cases that did not choose the checkpoint, as a JSON list."""
 
 _NUMBERS: Final = (*POINT, *TRUTH, *SPACING, *SIZE, *COVARIANCE, *CENTRE, *CROP)
 
@@ -127,6 +129,12 @@ class Predictions(NamedTuple):
         """Return radial errors in `mm` or `px`; NaN where the truth is missing."""
         scale = self.spacing[:, None] if unit == "mm" else 1.0
         return np.asarray(np.sqrt(np.square((self.points - self.truth) * scale).sum(-1)))
+
+    def only(self, cases: Collection[str]) -> Predictions:
+        """Return the predictions of some cases."""
+        kept = [place for place, name in enumerate(self.cases) if name in cases]
+        names = tuple(self.cases[place] for place in kept)
+        return Predictions(names, self.landmarks, *(array[kept] for array in self[2:]))
 
     def sigma(self, unit: str) -> Float[np.ndarray, "case landmark"]:
         """Return sigma_p = sqrt(var_x + var_y) (Upadhyay et al., Eq. 17); NaN where there is no covariance.
@@ -270,6 +278,46 @@ def read_cases(path: Path) -> dict[str, list[str]]:
 def read_patients(path: Path) -> Mapping[str, str]:
     """Return the first film of each case's patient as the metadata name it; nothing where patients are unknown."""
     return dict(json.loads((pq.read_schema(path).metadata or {}).get(PATIENTS.encode(), b"{}")))
+
+
+def hold_back(cases: Sequence[str], patients: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the validation cases that calibrate and do not choose the checkpoint: those of every second patient.
+
+    Args:
+        cases: That validate.
+        patients: Case to the first film of its patient; each case counts as a patient where that is unknown.
+
+    Raises:
+        ValueError: They are of fewer than two patients.
+
+    Example:
+        >>> hold_back(["a", "b", "c", "d"], {"a": "a", "b": "a", "c": "c", "d": "d"})
+        ('c',)
+    """
+    kept = sorted({patients.get(case, case) for case in cases})[1::2]
+    if not kept:
+        raise ValueError(
+            f"budget.calibrate needs validation films of at least two patients, and {len(cases)} validate; leave it "
+            f"out or choose another protocol."
+        )
+    return tuple(case for case in cases if patients.get(case, case) in kept)
+
+
+def read_calibration(path: Path, landmarks: Sequence[str] = ()) -> Predictions:
+    """Return the validation cases that regions and covariances are calibrated on: those that chose no checkpoint.
+
+    They are all of them where the run held none back.
+
+    Args:
+        path: A run's `validation.parquet`.
+        landmarks: As of `read_predictions`.
+
+    Raises:
+        ValueError: As of `read_predictions`.
+    """
+    (validation,) = read_predictions(path, landmarks).values()
+    kept = (pq.read_schema(path).metadata or {}).get(CALIBRATING.encode())
+    return validation if kept is None else validation.only(json.loads(kept))
 
 
 class _Encoded(NamedTuple):

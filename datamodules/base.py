@@ -5,21 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar, final
 
 import numpy as np
 import torch
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from datamodules.components.errors import DataError
 from datamodules.components.images.cache import FilmCache
 from datamodules.components.images.statistics import FilmStatistics
 from datamodules.components.inventory import Inventory, decode_all
-from datamodules.components.loaders import PartOfBatch, StartWorker
+from datamodules.components.loaders import NamedSamples, PartOfBatch, StartWorker
 from datamodules.components.protocols import Protocol, Split
 from datamodules.components.samples import Batch, Case, Sample, collate
 from datamodules.components.schema import LandmarkSchema
@@ -112,6 +112,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
         self.change = None
         self.configure(InputSpec(size=(256, 128)), batch_size=1)
         self.serve()
+        self.hold_back()
 
     @abstractmethod
     def scan(self) -> Inventory:
@@ -301,6 +302,11 @@ class LandmarkDataModule(LightningDataModule, ABC):
         self.part, self.parts = part, parts
 
     @final
+    def hold_back(self, cases: Collection[str] = ()) -> None:
+        """Leave validation cases out of the loader by which a checkpoint is chosen."""
+        self.held_back = frozenset(cases)
+
+    @final
     def sample(self, name: str, augment: Augmentation | None = None) -> Sample:
         """Return a case in network pixels, augmented if asked.
 
@@ -351,8 +357,9 @@ class LandmarkDataModule(LightningDataModule, ABC):
         return self._loader(cases, augment, PartOfBatch(len(cases), self.batch_size, self.part, self.parts))
 
     def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
-        """Return the validation cases; an empty list where the split has none."""
-        return self._loader(self.split.val[self.part :: self.parts]) if self.split.val else []
+        """Return the validation cases that choose the checkpoint; an empty list where the split has none."""
+        choosing = [case for case in self.split.val if case not in self.held_back]
+        return self._loader(choosing[self.part :: self.parts]) if choosing else []
 
     def predict_dataloader(self) -> list[DataLoader[Sample]]:
         """Return one loader per test set, in the split's order."""
@@ -367,7 +374,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
     ) -> DataLoader[Sample]:
         """Return a loader of cases in their order, or in that of `batches`."""
         return DataLoader(
-            _Cases(self, cases, augment),
+            NamedSamples(cases, partial(self.sample, augment=augment)),
             batch_size=1 if batches else max(1, self.batch_size // self.parts),
             batch_sampler=batches,
             num_workers=self.workers,
@@ -382,16 +389,3 @@ def _and_more(items: Sequence[str], shown: int) -> str:
     """Join the first `shown` items and count the others."""
     rest = len(items) - shown
     return ", ".join(items[:shown]) + (f" and {rest} more" if rest > 0 else "")
-
-
-class _Cases(Dataset[Sample]):
-    """The cases of one loader."""
-
-    def __init__(self, data: LandmarkDataModule, names: Sequence[str], augment: Augmentation | None) -> None:
-        self.data, self.names, self.augment = data, names, augment
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.data.sample(self.names[index], self.augment)

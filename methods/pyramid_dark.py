@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from typing_extensions import override
 
 from methods.base import Augmentation, Batch, LandmarkSchema, Method, Paper, Pixels, Prediction, Sample
-from methods.components.augmentation import mirror
+from methods.components.augmentation import NodeElastic, mirror
 from methods.components.heatmap import Codec, covariance, decode, from_heatmap_grid, gaussian
 from methods.components.images.intensity import imagenet
 from methods.components.losses import spatial_kl
@@ -29,6 +29,8 @@ from methods.components.optim import adamw
 STRIDE = 4
 MOVED = 0.07
 """How far augmentation moves a landmark, as a share of the film's sides (standard deviation, towards the corners)."""
+BEND = 0.02
+"""How far a node of the elastic deformation moves at most, as a share of the input's width."""
 
 
 class PyramidDark(Method):
@@ -90,13 +92,15 @@ class PyramidDark(Method):
     @property
     @override
     def augmentation(self) -> Augmentation:
-        """Moderate geometry, as films are taken upright, and the exposures and grains of different machines."""
+        """Moderate geometry, as films are taken upright, soft tissue that bends, and films of different machines."""
         upright = (
-            A.Affine(rotate=(-15, 15), scale=(0.85, 1.15), translate_percent=(-0.06, 0.06), p=0.9),
-            A.RandomBrightnessContrast(brightness_limit=0.25, contrast_limit=0.25, p=0.5),
-            A.RandomGamma(gamma_limit=(70, 140), p=0.3),
+            A.Affine(rotate=(-15, 15), scale=(0.8, 1.2), translate_percent=(-0.08, 0.08), p=0.9),
+            NodeElastic(nodes=5, reach=BEND * self.input_size[1], p=0.5),
+            A.RandomBrightnessContrast(brightness_limit=0.3, contrast_limit=0.3, p=0.5),
+            A.RandomGamma(gamma_limit=(60, 160), p=0.4),
             A.GaussNoise(std_range=(0.01, 0.05), p=0.2),
-            A.GaussianBlur(sigma_limit=(0.2, 1.0), p=0.1),
+            A.GaussianBlur(sigma_limit=(0.2, 1.5), p=0.2),
+            A.InvertImg(p=0.1),
         )
         return (*mirror(self.schema), *upright) if self.augment else ()
 

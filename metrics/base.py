@@ -38,6 +38,7 @@ class Cases(NamedTuple):
     covariance: Float[Tensor, "case landmark 2 2"]
     quantiles: Float[Tensor, "case landmark level"]
     centres: Float[Tensor, "case landmark 2"]
+    temperature: Float[Tensor, "case landmark"]
 
 
 class Anatomy(NamedTuple):
@@ -245,6 +246,7 @@ def present(cases: Cases) -> Bool[Tensor, "case landmark"]:
         ...     covariance=torch.full((1, 2, 2, 2), nan),
         ...     quantiles=torch.full((1, 2, 3), nan),
         ...     centres=torch.full((1, 2, 2), nan),
+        ...     temperature=torch.full((1, 2), nan),
         ... )
         >>> present(cases)
         tensor([[ True, False]])

@@ -14,6 +14,8 @@ REGIONS = (0.5, 0.9, 0.95)
 """Probabilities of the regions whose coverage has a column, of those in `GRID`."""
 GRID = tuple(step / 20 for step in range(1, 20))
 """Probabilities at which the calibration curve is compared with the diagonal."""
+CURVE_TERMS = len(GRID) + 1
+"""Columns of `Calibration.terms`."""
 
 
 def region_probability(distance_squared: Float[Tensor, "*value"]) -> Float[Tensor, "*value"]:

@@ -14,6 +14,7 @@ from metrics.components.pooling import by_values, pooled_mean
 SMALLEST = 1e-4
 """Square pixels. A smaller variance is raised to this one: nobody knows a landmark to a hundredth of a pixel, and a
 variance of 0 would make one landmark's likelihood decide the mean."""
+ERROR_CORRELATION = "error_correlation"
 
 
 def mahalanobis_squared(
@@ -216,7 +217,7 @@ class Uncertainty(LandmarkMetric):
         return {
             "nll": pooled_mean(likelihood, counts),
             "sharpness": pooled_mean(variance, counts).sqrt(),
-            "error_correlation": correlate() if counts is None else by_values(correlate, error, counts),
+            ERROR_CORRELATION: correlate() if counts is None else by_values(correlate, error, counts),
         }
 
     def columns(self) -> dict[str, Column]:
@@ -228,5 +229,5 @@ class Uncertainty(LandmarkMetric):
         return {
             "nll": Column(f"NLL ({self.anatomy.unit})", "", False),
             "sharpness": Column("Sharpness", self.anatomy.unit, None),
-            "error_correlation": Column("Error-uncertainty correlation", "", True),
+            ERROR_CORRELATION: Column("Error-uncertainty correlation", "", True),
         }

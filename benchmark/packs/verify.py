@@ -8,6 +8,7 @@ a run has. What cannot be known is in `UNPROVEN`.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -17,6 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 import methods
@@ -28,6 +31,7 @@ from benchmark.packs.pack import Pack
 from benchmark.packs.submit import DIRTY, nested_scores
 from benchmark.predictions import (
     ANSWER,
+    CALIBRATING,
     CENTRE,
     CROP,
     KEY,
@@ -36,6 +40,8 @@ from benchmark.predictions import (
     SCORED,
     VALIDATION,
     case_rows,
+    hold_back,
+    read_patients,
     read_table,
 )
 from benchmark.scoring.score import score_run
@@ -62,11 +68,13 @@ class Truth(NamedTuple):
         source: Where they come from.
         phantom: Whether the films were drawn.
         tables: Name of a pack's table to the labels of its cases, by test set, case and landmark.
+        patients: Validation case to the first film of its patient; empty where patients are unknown.
     """
 
     source: Path
     phantom: bool
     tables: Mapping[str, pd.DataFrame]
+    patients: Mapping[str, str]
 
 
 class Verdict(NamedTuple):
@@ -125,7 +133,7 @@ def verify(
         tables = {name: _matched(pack, name, truth) for name in STORED if name in pack.files}
         _check_labels(pack, truth)
         _check_facts(pack, dataset, method, truth)
-        scores = _recomputed(pack, tables, datasets)
+        scores = _recomputed(pack, tables, datasets, truth.patients)
         _check_scores(pack, scores)
     except RefusedError as error:
         raise ValueError(f"{path} is refused: {error}") from error
@@ -175,7 +183,8 @@ def _truth_of_data(pack: Pack, dataset: type[LandmarkDataModule], root: Path | N
     _expect(f"films and labels, by the hash of those in {folder},", found.content, pack.record.content)
     _expect("split, by the hash of its case lists,", found.fingerprint, pack.record.fingerprint)
     sets = {packs.PREDICTIONS: found.split.tests, packs.VALIDATION: {"validation": found.split.val}}
-    return Truth(folder, found.is_phantom, {name: _labels(found, cases) for name, cases in sets.items()})
+    tables = {name: _labels(found, cases) for name, cases in sets.items()}
+    return Truth(folder, found.is_phantom, tables, found.first_films(found.split.val))
 
 
 def _labels(found: LandmarkDataModule, sets: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -202,7 +211,8 @@ def _truth_of_store(pack: Pack, store: Path) -> Truth:
     run = next((run for run in same if (run.folder / VALIDATION).is_file()), same[0])
     stored = {name: run.folder / file for name, file in STORED.items() if (run.folder / file).is_file()}
     tables = {name: _by_key(read_table(path)) for name, path in stored.items()}
-    return Truth(run.folder, PHANTOM in run.badges, tables)
+    patients = read_patients(stored[packs.VALIDATION]) if packs.VALIDATION in stored else {}
+    return Truth(run.folder, PHANTOM in run.badges, tables, patients)
 
 
 def _by_key(table: pd.DataFrame) -> pd.DataFrame:
@@ -286,14 +296,18 @@ def _rows(content: bytes) -> int:
 
 
 def _recomputed(
-    pack: Pack, tables: Mapping[str, pd.DataFrame], datasets: DatasetRegistry
+    pack: Pack, tables: Mapping[str, pd.DataFrame], datasets: DatasetRegistry, patients: Mapping[str, str]
 ) -> dict[str, dict[str, float | None]]:
     """Score the pack as a stored run."""
     with TemporaryDirectory() as store:
         folder = Path(store) / pack.record.cell.path(pack.record.fingerprint)
         folder.mkdir(parents=True)
         for name, table in tables.items():
-            table.reset_index().to_parquet(folder / STORED[name], index=False)
+            arrow = pa.Table.from_pandas(table.reset_index(), preserve_index=False)
+            if name == packs.VALIDATION and pack.record.cell.budget.calibrate:
+                kept = hold_back(list(table.index.unique("case")), patients)
+                arrow = arrow.replace_schema_metadata({**arrow.schema.metadata, CALIBRATING: json.dumps(kept)})
+            pq.write_table(arrow, folder / STORED[name])
         try:
             return nested_scores(score_run(folder, datasets))
         except ValueError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -153,6 +154,7 @@ def test_away(
     """
     cases = data.inventory.cases
     answers: dict[Path, FilmAnswer] = {}
+    model = model._replace(facts=replace(model.facts, temperature=()))  # stored covariances are the network's own
     for exif in (False, True):
         films = [case.film for case in cases.values() if case.exif is exif]
         answers |= {

@@ -61,4 +61,5 @@ def _cases(predicted: Predicted) -> Cases:
         torch.tensor(np.stack([item.answer.covariance for item in predicted.films])),
         torch.full((films, landmarks, len(LEVELS)), torch.nan),
         unknown,
+        unknown[..., 0],
     )

@@ -30,7 +30,7 @@ class FilmAnswer(NamedTuple):
 
     Attributes:
         points: (x, y).
-        covariance: Of each point, in square pixels; NaN where the network states none.
+        covariance: Of each point, in square pixels, calibrated where films validated; NaN where none is stated.
         radius: Of a circle with the area of each point's conformal region, in pixels; NaN where nothing was calibrated.
     """
 
@@ -192,16 +192,17 @@ def _run(model: Model, stream: FilmStream, batch_size: int, advance: Callable[[i
 def _answers(
     model: Model, stream: FilmStream, raw: Mapping[Path, Raw], level: float
 ) -> Iterator[tuple[Path, FilmAnswer]]:
-    """Give points of mirrored films their own names back, and every point its conformal radius."""
+    """Give points of mirrored films their own names back, calibrate covariances and add conformal radii."""
     order = list(model.facts.schema.flip_index) if stream.mirrored else slice(None)
     quantile = np.array([row[model.facts.levels.index(level)] for row in model.facts.quantiles])
+    factor = np.array(model.facts.temperature or np.ones(len(model.facts.schema)))[:, None, None]
     for path, (points, covariance) in raw.items():
         if not np.isfinite(points).all():
             raise ValueError(f"{model.name} answers {path} with points that are not finite; its training has diverged.")
         radius = np.full(len(points), np.nan)
         if quantile.size:
             radius = _radius(quantile, covariance, stream.films[path].size, model.method.input_spec)
-        yield path, FilmAnswer(points[order], covariance[order], radius[order])
+        yield path, FilmAnswer(points[order], (factor * covariance)[order], radius[order])
 
 
 def _radius(

@@ -17,13 +17,14 @@ import torch
 from jaxtyping import Float
 
 from benchmark.cell import freeze
-from benchmark.predictions import VALIDATION, read_predictions
+from benchmark.predictions import VALIDATION, Predictions, read_calibration
 from benchmark.scoring.cases import to_cases
 from benchmark.store import RunRecord, write_atomically
 from datamodules.base import LandmarkDataModule, LandmarkSchema
 from datamodules.components.transforms import Box, InputSpec, to_image_affine
 from methods.base import Method
 from metrics.conformal import LEVELS, conformal_quantiles, nonconformity
+from metrics.temperature import temperatures
 
 ENTRY: Final = "osteomark"
 FORMAT: Final = 1
@@ -55,7 +56,8 @@ class ModelFacts:
         quantiles: For each landmark the size of the conformal region at each level, see `region_quantiles`; empty where
             nothing validated.
         levels: Guaranteed coverages of these regions.
-        calibration_films: How many films they were fitted on.
+        temperature: Factor of each landmark's covariance that these films ask for; empty where there is none.
+        calibration_films: How many films both were fitted on.
         format: Of this entry.
     """
 
@@ -77,6 +79,7 @@ class ModelFacts:
     fit: str
     quantiles: tuple[tuple[float, ...], ...] = ()
     levels: tuple[float, ...] = LEVELS
+    temperature: tuple[float, ...] = ()
     calibration_films: int = 0
     format: int = FORMAT
 
@@ -91,7 +94,7 @@ class ModelFacts:
             spec: What the method reads.
         """
         cell, validation = record.cell, record.folder / VALIDATION
-        quantiles, films = region_quantiles(validation, dataset.schema, spec) if validation.is_file() else ((), 0)
+        stored = read_calibration(validation, dataset.schema.names) if validation.is_file() else None
         return cls(
             method=cell.method,
             variant=cell.variant,
@@ -109,8 +112,9 @@ class ModelFacts:
             precision=record.precision,
             input_size=spec.size,
             fit=spec.fit,
-            quantiles=quantiles,
-            calibration_films=films,
+            quantiles=region_quantiles(stored, spec) if stored else (),
+            temperature=fitted_temperature(stored) if stored else (),
+            calibration_films=len(stored.cases) if stored else 0,
         )
 
     def without_names(self) -> ModelFacts:
@@ -156,22 +160,26 @@ class ModelFacts:
             raise ValueError(f"{path} does not say how to use it ({error}); train the run again.") from error
 
 
-def region_quantiles(path: Path, schema: LandmarkSchema, spec: InputSpec) -> tuple[tuple[tuple[float, ...], ...], int]:
-    """Return the conformal quantile of each landmark and level, and how many films they come from.
+def region_quantiles(stored: Predictions, spec: InputSpec) -> tuple[tuple[float, ...], ...]:
+    """Return the conformal quantile of each landmark and level.
 
     The region of a point is the ellipse of its covariance or, where a method states none, a circle of one pixel of the
     network's input, scaled by the quantile; so that it carries over to films of another resolution.
 
     Args:
-        path: A run's predictions of its validation films.
-        schema: Of the landmarks.
+        stored: A run's predictions of the validation films that calibrate.
         spec: What the method reads.
     """
-    (stored,) = read_predictions(path, schema.names).values()
     scale = np.array([film_scale((int(height), int(width)), spec) for height, width in stored.size])
     shaped = stored._replace(covariance=region_shapes(stored.covariance, scale))
     quantiles = conformal_quantiles(nonconformity(to_cases(shaped)))
-    return tuple(map(tuple, quantiles.tolist())), len(stored.cases)
+    return tuple(map(tuple, quantiles.tolist()))
+
+
+def fitted_temperature(stored: Predictions) -> tuple[float, ...]:
+    """Return each landmark's factor of the covariance; nothing for a method that states none."""
+    fitted = temperatures(to_cases(stored))
+    return () if fitted.isnan().all() else tuple(fitted.tolist())
 
 
 def region_shapes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import time
@@ -18,7 +19,7 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 import methods
 from benchmark.cell import Cell, Context, Job
 from benchmark.initial_weights import initial_weights, weights_file
-from benchmark.predictions import PREDICTIONS, VALIDATION, VALIDATION_SET
+from benchmark.predictions import CALIBRATING, PREDICTIONS, VALIDATION, VALIDATION_SET, hold_back
 from benchmark.store import CHECKPOINTS, HISTORY, RunRecord, RunStore, checksums, utc_now
 from benchmark.tracking.results import films_of, tell_results
 from benchmark.tracking.tracker import Identity, Tracker, is_wanted
@@ -172,7 +173,7 @@ class Run:
             logger.warning("%s is damaged, or of no use without the best weights; that stage is trained again", path)
         seconds = {"prepare": self.prepare()}
         if self.stages:
-            require_devices(self.budget, self.method.batch_size, len(self.data.split.val))
+            require_devices(self.budget, self.method.batch_size, len(self.data.split.val) - len(self.calibrating))
             with other_ranks(self.budget.devices, train_as, self.record, self.context, self.folder) as rank:
                 self.train(rank)
         seconds["fit"] = self.history.seconds
@@ -219,9 +220,16 @@ class Run:
         """Train what is left of the stages, as one of the processes that do."""
         self.rank = rank
         self.data.serve(*rank)
+        self.data.hold_back(self.calibrating)
         for index in range(first_stage(self.checkpoints, len(self.stages)), len(self.stages)):
             self._fit(index)
         self.data.serve()
+
+    @property
+    def calibrating(self) -> tuple[str, ...]:
+        """The validation cases that do not choose the checkpoint."""
+        val = self.data.split.val
+        return hold_back(val, self.data.first_films(val)) if self.budget.calibrate else ()
 
     @property
     def _chooses(self) -> bool:
@@ -266,9 +274,11 @@ class Run:
         """Predict the cases that validate: tuning looks at them, and conformal regions are fitted on them."""
         collector = Collector(self.data, {VALIDATION_SET: self.data.split.val})
         trainer = make_trainer(self.folder, self.precision, [Pulse(self.report, self.history.epochs), collector])
-        trainer.predict(self.method, dataloaders=self.data.val_dataloader(), return_predictions=False)
+        loader = self.data.case_dataloader(self.data.split.val)
+        trainer.predict(self.method, dataloaders=loader, return_predictions=False)
         self.report(Progress(RECORDING, self.history.epochs, self.history.epochs))
-        collector.write(self.folder, self.cell, VALIDATION)
+        more = {CALIBRATING: json.dumps(self.calibrating)} if self.budget.calibrate else {}
+        collector.write(self.folder, self.cell, VALIDATION, **more)
         return trainer
 
     def _describe(self, name: str) -> None:

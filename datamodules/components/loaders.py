@@ -1,15 +1,35 @@
-"""Which cases stand in a training batch, and what each of several devices gets of it."""
+"""What a loader serves: cases by name, which of them stand in a training batch, and what each device gets of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import cv2
 import torch
-from torch.utils.data import RandomSampler, Sampler
+from torch.utils.data import Dataset, RandomSampler, Sampler
+
+from datamodules.components.samples import Sample
 
 PART_SEED = 2**20
 """Distance between the seeds of parts: farther than loader workers are from each other."""
+
+
+class NamedSamples(Dataset[Sample]):
+    """Cases in the order of their names.
+
+    Args:
+        names: Of the cases.
+        sample: Makes the sample of a name.
+    """
+
+    def __init__(self, names: Sequence[str], sample: Callable[[str], Sample]) -> None:
+        self.names, self.sample = names, sample
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.sample(self.names[index])
 
 
 class PartOfBatch(Sampler[list[int]]):

@@ -13,10 +13,19 @@ from lightning import seed_everything
 import datamodules
 import methods
 from benchmark.cell import Budget, Cell, Context
-from benchmark.predictions import PREDICTIONS, VALIDATION, read_table
+from benchmark.predictions import (
+    PREDICTIONS,
+    VALIDATION,
+    hold_back,
+    read_calibration,
+    read_predictions,
+    read_table,
+)
+from benchmark.scoring.cases import read_case_sets, to_cases
 from benchmark.store import HISTORY, RunRecord, RunStore
 from benchmark.training.progress import Progress
 from benchmark.training.run_cell import BEST, LAST, UNVALIDATED, run_cell
+from metrics.conformal import conformal_quantiles, nonconformity
 
 MakeCell = Callable[..., Cell]
 ONE_EPOCH = Budget("test", epochs=1)
@@ -158,6 +167,30 @@ def test_a_method_that_keeps_its_last_epoch_has_that_one_and_its_record_says_so(
     validation = pd.read_parquet(record.folder / VALIDATION)
     errors = np.hypot(validation["x"] - validation["true_x"], validation["y"] - validation["true_y"])
     assert errors[validation["visible"]].mean() == pytest.approx(history["val/radial_error"].iloc[-1], rel=1e-3)
+
+
+def test_cases_that_calibrate_do_not_choose_the_checkpoint(
+    steady: RunRecord, context: Context, make_cell: MakeCell
+) -> None:
+    record = run_cell(make_cell("steady", budget=replace(steady.cell.budget, calibrate=True)), context)
+    assert record.folder != steady.folder
+    data = context.datamodule(make_cell("steady"))
+    stored = read_predictions(record.folder / VALIDATION)["validation"]
+    assert set(stored.cases) == set(data.split.val)
+    kept = read_calibration(record.folder / VALIDATION)
+    assert kept.cases == tuple(sorted(data.split.val)[1::2])
+    chose = [name not in kept.cases for name in stored.cases]
+    errors = stored.errors("px")[chose]
+    last = pd.read_csv(record.folder / HISTORY).query("stage == 1")
+    assert np.nanmean(errors) == pytest.approx(last["val/radial_error"].min(), rel=1e-3)
+    scored = read_case_sets(record.folder / PREDICTIONS, data.schema.names)["test"].cases
+    expected = conformal_quantiles(nonconformity(to_cases(kept)))
+    torch.testing.assert_close(scored.quantiles[0], expected)
+
+
+def test_too_few_validation_patients_cannot_calibrate() -> None:
+    with pytest.raises(ValueError, match="at least two patients, and 2 validate; leave it out"):
+        hold_back(["a", "b"], {"a": "a", "b": "a"})
 
 
 def test_where_nothing_validates_the_last_epoch_is_the_result(

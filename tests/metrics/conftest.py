@@ -63,6 +63,7 @@ def predicted(target: np.ndarray, random: np.random.Generator, missing: float, s
         covariance=torch.tensor(turned @ turned.swapaxes(-1, -2)),
         quantiles=torch.tensor([1.18, 2.15, 2.45], dtype=torch.float64).expand(*visible.shape, 3),
         centres=torch.full(target.shape, torch.nan, dtype=torch.float64),
+        temperature=torch.tensor(random.uniform(0.8, 1.2, len(target[0]))).expand(visible.shape),
     )
 
 

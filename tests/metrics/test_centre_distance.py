@@ -28,7 +28,9 @@ def film(points: torch.Tensor, target: torch.Tensor, visible: torch.Tensor | Non
     visible = torch.ones(target.shape[:2], dtype=torch.bool) if visible is None else visible
     none = torch.full((*target.shape, 2), torch.nan)
     size = torch.tensor([[1024.0, 512.0]]).expand(len(target), 2)
-    return Cases(points, target, visible, torch.full_like(size, torch.nan), size, none, *(2 * [none[..., 0]]))
+    return Cases(
+        points, target, visible, torch.full_like(size, torch.nan), size, none, *(2 * [none[..., 0]]), none[..., 0, 0]
+    )
 
 
 def result(cases: Cases) -> dict[str, float]:

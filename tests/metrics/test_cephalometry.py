@@ -206,7 +206,16 @@ def readings(real_data: Path) -> Cases:
     )
     none = torch.full((400, 19, 2, 2), torch.nan)
     spacing, size = torch.full((400, 2), 0.1), torch.tensor([[2400.0, 1935.0]]).expand(400, 2)
-    return Cases(junior, senior, torch.ones(400, 19, dtype=torch.bool), spacing, size, none, *(2 * [none[..., 0]]))
+    return Cases(
+        junior,
+        senior,
+        torch.ones(400, 19, dtype=torch.bool),
+        spacing,
+        size,
+        none,
+        *(2 * [none[..., 0]]),
+        none[..., 0, 0],
+    )
 
 
 def test_the_two_readers_agree_on_four_types_in_five(readings: Cases) -> None:

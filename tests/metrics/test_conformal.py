@@ -46,7 +46,7 @@ def heavy_tailed(draws: int, cases: int, generator: np.random.Generator) -> Case
     visible = torch.ones(count, 2, dtype=torch.bool)
     points = torch.tensor(errors)
     zero, spacing = torch.zeros_like(points), torch.ones_like(size)
-    return Cases(points, zero, visible, spacing, size, torch.tensor(stated), none, none[..., :2])
+    return Cases(points, zero, visible, spacing, size, torch.tensor(stated), none, none[..., :2], none[..., 0])
 
 
 @pytest.mark.parametrize("validation", [1, 9, 15, 40])

@@ -91,7 +91,16 @@ def test_the_mean_shape_scores_what_was_measured_on_the_real_films(aasce: Path) 
     target, unknown = torch.tensor(test), torch.full((128, 2), torch.nan)
     none = torch.full((128, 68, 2, 2), torch.nan)
     points = torch.tensor(train.mean(0)).expand_as(target)
-    cases = Cases(points, target, torch.ones(128, 68, dtype=torch.bool), unknown, size, none, *(2 * [none[..., 0]]))
+    cases = Cases(
+        points,
+        target,
+        torch.ones(128, 68, dtype=torch.bool),
+        unknown,
+        size,
+        none,
+        *(2 * [none[..., 0]]),
+        none[..., 0, 0],
+    )
     names = Anatomy(names=tuple(map(str, range(68))), groups={})
     mse, rho = (metric.reduce(metric.terms(cases)) for metric in (CoordinateMse(names), Pearson(names)))
     assert mse["mse"].item() == pytest.approx(4.46e-3, abs=5e-6)

@@ -40,7 +40,9 @@ def film(points: torch.Tensor, target: torch.Tensor, spacing: float = torch.nan)
     none = torch.full((*target.shape, 2), torch.nan)
     size = torch.full((len(target), 2), 400.0)
     visible = torch.ones(target.shape[:2], dtype=torch.bool)
-    return Cases(points, target, visible, torch.full_like(size, spacing), size, none, *(2 * [none[..., 0]]))
+    return Cases(
+        points, target, visible, torch.full_like(size, spacing), size, none, *(2 * [none[..., 0]]), none[..., 0, 0]
+    )
 
 
 def result(cases: Cases) -> dict[str, float]:

@@ -32,6 +32,7 @@ def gaussian_cases(covariance: np.ndarray, stated: np.ndarray, count: int = 4000
         covariance=torch.tensor(stated).expand(count, 5, 2, 2),
         quantiles=torch.full((count, 5, 3), torch.nan, dtype=torch.float64),
         centres=torch.full((count, 5, 2), torch.nan, dtype=torch.float64),
+        temperature=torch.full((count, 5), torch.nan, dtype=torch.float64),
     )
 
 

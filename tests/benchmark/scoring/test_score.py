@@ -345,7 +345,11 @@ def test_predictions_without_columns_for_a_covariance_are_read(skull: type[Skull
 
 
 def test_the_columns_that_not_every_run_has_come_last(skull: type[Skull], tmp_path: Path) -> None:
-    assert list(applicable(anatomy_of(skull, "official")))[-4:] == [*sorted(OF_A_COVARIANCE), "conformal"]
+    assert list(applicable(anatomy_of(skull, "official")))[-5:] == [
+        *sorted(OF_A_COVARIANCE),
+        "conformal",
+        "temperature",
+    ]
 
 
 def test_conformal_regions_are_fitted_on_the_validation_cases_of_each_fold(skull: type[Skull], tmp_path: Path) -> None:
