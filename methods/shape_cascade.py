@@ -19,6 +19,7 @@ from methods.base import Batch, InputSpec, LandmarkSchema, Method, Paper, Predic
 from methods.components.crops.crops import Crops
 from methods.components.images.intensity import grey
 from methods.components.lengths import Follows
+from methods.components.optim import fused_adam
 from methods.components.structures.cascade import Cascade
 from methods.components.structures.group_classes import GroupClass, group_classes
 
@@ -146,7 +147,7 @@ class ShapeCascade(Method):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam over the stage's own CNNs, halved after each epoch."""
         trained = nn.ModuleList(cascade.stages[self.stage % self.depth] for cascade in self._step())
-        optimizer = torch.optim.Adam(trained.parameters(), lr=self.lr)
+        optimizer = fused_adam(self, trained.parameters(), self.lr)
         return {"optimizer": optimizer, "lr_scheduler": ExponentialLR(optimizer, self.decay)}
 
     def prepare(self, train: Sequence[Sample]) -> None:

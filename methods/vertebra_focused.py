@@ -21,6 +21,7 @@ from methods.components.images.intensity import grey
 from methods.components.losses import focal, l1
 from methods.components.networks.backbones import Weights
 from methods.components.networks.feature_pyramid import FeaturePyramid
+from methods.components.optim import fused_adam
 from methods.components.structures.group_classes import GroupClass, group_classes, mean_axes, order_along
 
 STRIDE = 4
@@ -90,7 +91,7 @@ class VertebraFocused(Method):
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam, decaying by .96 an epoch."""
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
+        optimizer = fused_adam(self, self.parameters(), self.lr)
         return {"optimizer": optimizer, "lr_scheduler": ExponentialLR(optimizer, self.decay)}
 
     def forward(self, batch: Batch) -> list[Fields]:
