@@ -179,7 +179,7 @@ class LandmarkMetric(Metric, ABC):
             counts: How often each draw of a bootstrap has each case, whole numbers; every case once if None.
 
         Returns:
-            Column name to values (*batch), with `counts` (*batch, draw); NaN where no case applies.
+            Column name to a value per batch dimension, with `counts` also per draw; NaN where no case applies.
         """
 
     @abstractmethod

@@ -33,7 +33,7 @@ _NO_TRUTH: Final = (
     "The labels of this dataset are not published with the results, so errors of single landmarks cannot be shown. The "
     "grey skeleton is the median of all methods, and the score below a drawing is the film's own."
 )
-_TRUTH: Final = "The grey skeleton is the truth: where the readers marked the landmarks."
+_TRUTH: Final = "The grey skeleton, white on a film, is the truth: where the readers marked the landmarks."
 
 
 class CasePage(NamedTuple):
