@@ -112,14 +112,14 @@ def test(
         plugin: Python files with methods of your own.
         out: Folder for the tables; `leaderboards` in the store if not given.
     """
-    from benchmark.trained.external import match, site_of, test_away
+    from benchmark.trained.external import Tested, match, site_of, test_away
     from benchmark.trained.external_score import score_external
     from benchmark.trained.model import load_model, record_of
     from leaderboards.external.page import show_external, write_external
     from leaderboards.external.scores import read_external
 
     name, data = _away(dataset, card, protocol, data_root, allow_missing=allow_missing)
-    stores = set()
+    tested = []
     for path in runs:
         model, record = load_model(path, plugin), record_of(path)
         if record is None:
@@ -129,13 +129,15 @@ def test(
         site = site_of(
             name, data, model.facts.schema, match(model.facts.schema, data.schema, _pairs(rename), landmarks)
         )
-        with _progress() as progress:
-            task = progress.add_task(str(record.cell), total=len(data.inventory.cases))
-            test_away(record, model, data, site, lambda count, task=task: progress.advance(task, count))  # type: ignore[misc]
+        tested.append(Tested(record, model, site))
+    with _progress() as progress:
+        films = len(data.inventory.cases)
+        task = progress.add_task(f"{films} films, {len(tested)} runs", total=films * len(tested))
+        test_away(tested, data, lambda count: progress.advance(task, count))
+    for run, _, site in tested:
         left_out = f"; not compared: {', '.join(site.left_out)}" if site.left_out else ""
-        console.print(f"{record.cell} on {name}: {len(site.pairs)} landmarks{left_out}", markup=False)
-        stores.add(record.folder.parents[4])
-    for store in sorted(stores):
+        console.print(f"{run.cell} on {name}: {len(site.pairs)} landmarks{left_out}", markup=False)
+    for store in sorted({each.run.folder.parents[4] for each in tested}):
         score_external(store)
         show_external(read_external(store))
         for path in write_external(store, out or store / "leaderboards"):

@@ -20,8 +20,8 @@ from benchmark.predictions import case_rows, write_predictions
 from benchmark.scoring.readers import reader_cases
 from benchmark.store import RunRecord
 from benchmark.trained.model import Model
-from benchmark.trained.predict import FilmAnswer, predict_films
-from datamodules.base import Case, LandmarkDataModule, LandmarkSchema
+from benchmark.trained.predict import FilmAnswer, answer_films
+from datamodules.base import Case, DataError, LandmarkDataModule, LandmarkSchema
 
 FOLDER: Final = "external"
 """Folder of a run with one file per other dataset."""
@@ -129,37 +129,54 @@ def site_of(name: str, data: LandmarkDataModule, home: LandmarkSchema, pairs: Se
     )
 
 
-def test_away(
-    run: RunRecord,
-    model: Model,
-    data: LandmarkDataModule,
-    site: Site,
-    advance: Callable[[int], object] = lambda films: None,
-) -> Path:
-    """Predict all films of another dataset and keep the answers beside the run, with that dataset's labels.
+class Tested(NamedTuple):
+    """A run that is tested at another site.
 
-    Args:
+    Attributes:
         run: The run.
         model: Its network.
+        site: What is known of the other dataset.
+    """
+
+    run: RunRecord
+    model: Model
+    site: Site
+
+
+def test_away(
+    tested: Sequence[Tested], data: LandmarkDataModule, advance: Callable[[int], object] = lambda films: None
+) -> list[Path]:
+    """Predict all films of another dataset and keep the answers beside the runs, with that dataset's labels.
+
+    Args:
+        tested: The runs; a film is decoded once for all networks with the same input.
         data: The other dataset.
-        site: What is known of it.
-        advance: Told after every batch how many films it had.
+        advance: Told after every batch how many films it had, each counted for every run.
 
     Returns:
-        The written file: the pairs' landmarks under their names at home, in pixels of the other dataset's films.
+        The written files: the pairs' landmarks under their names at home, in pixels of the other dataset's films.
 
     Raises:
         DataError: A film cannot be read.
         ValueError: The network needs the truth to look for it, or answers with no number.
     """
     cases = data.inventory.cases
-    answers: dict[Path, FilmAnswer] = {}
-    model = model._replace(facts=replace(model.facts, temperature=()))  # stored covariances are the network's own
+    # stored covariances are the networks' own
+    models = [each.model._replace(facts=replace(each.model.facts, temperature=())) for each in tested]
+    answers: list[dict[Path, FilmAnswer]] = [{} for _ in tested]
     for exif in (False, True):
         films = [case.film for case in cases.values() if case.exif is exif]
-        answers |= {
-            item.film.path: item.answer for item in predict_films([model], films, exif=exif, advance=advance).films
-        }
+        found = answer_films(models, films, exif=exif, advance=advance)
+        for problem in found.problems.values():
+            raise DataError(problem)
+        for known, given in zip(answers, found.answers, strict=True):
+            known |= {path: answer for path, (answer,) in given.items()}
+    return [_write(each, data, known) for each, known in zip(tested, answers, strict=True)]
+
+
+def _write(tested: Tested, data: LandmarkDataModule, answers: Mapping[Path, FilmAnswer]) -> Path:
+    """Write a run's answers beside it."""
+    (run, model, site), cases = tested, data.inventory.cases
     own = list(model.facts.schema.index(pair.home for pair in site.pairs))
     theirs = list(data.schema.index(pair.away for pair in site.pairs))
     names = [pair.home for pair in site.pairs]

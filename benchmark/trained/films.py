@@ -23,8 +23,8 @@ from datamodules.components.transforms import Box, InputSpec, compose_affines, r
 
 READERS = 4
 """Threads that decode films; decoders work outside Python's lock."""
-AHEAD = 8
-"""Films that wait decoded at most."""
+AHEAD = 32
+"""Films that wait at most, decoded and fitted: more than a batch, so that readers work while a network does."""
 UNKNOWN = (math.nan, math.nan)
 
 Spacing = tuple[float, float]
@@ -79,14 +79,16 @@ class Film:
 
 @dataclass
 class FilmStream(IterableDataset[Sample]):
-    """Films as a network wants them, decoded ahead in threads; those that cannot be read are left out and kept apart.
+    """Films as networks of one input want them, decoded ahead in threads, each once for all views and networks.
+
+    Films that cannot be read are left out and kept apart.
 
     Args:
         paths: The films.
-        spec: What the network wants.
-        landmarks: How many it predicts.
+        spec: What the networks want.
+        landmarks: How many they predict.
         spacing: Millimetres per pixel for films that do not say it.
-        mirrored: Show the network each film mirrored.
+        mirrored: The views that are yielded of each film, one behind the other: mirrored or as it is.
         exif: Turn films as their EXIF orientation says, as every viewer does.
         films: What is known of each film that was read, by its path.
         served: Those films in the order in which they were yielded.
@@ -97,15 +99,15 @@ class FilmStream(IterableDataset[Sample]):
     spec: InputSpec
     landmarks: int
     spacing: Spacing = UNKNOWN
-    mirrored: bool = False
+    mirrored: Sequence[bool] = (False,)
     exif: bool = True
     films: dict[Path, Film] = field(default_factory=dict)
     served: list[Path] = field(default_factory=list)
     problems: dict[Path, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Sample]:
-        """Yield the films that can be read, in order."""
-        waiting: deque[tuple[Path, Future[tuple[Film, Sample]]]] = deque()
+        """Yield the views of the films that can be read, in order."""
+        waiting: deque[tuple[Path, Future[tuple[Film, list[Sample]]]]] = deque()
         with ThreadPoolExecutor(READERS) as pool:
             for path in self.paths:
                 waiting.append((path, pool.submit(self._read, path)))
@@ -114,33 +116,32 @@ class FilmStream(IterableDataset[Sample]):
             while waiting:
                 yield from self._next(waiting)
 
-    def _next(self, waiting: deque[tuple[Path, Future[tuple[Film, Sample]]]]) -> Iterator[Sample]:
+    def _next(self, waiting: deque[tuple[Path, Future[tuple[Film, list[Sample]]]]]) -> Iterator[Sample]:
         path, future = waiting.popleft()
         try:
-            self.films[path], sample = future.result()
+            self.films[path], samples = future.result()
         except (DataError, OSError) as error:
             self.problems[path] = str(error)
         else:
             self.served.append(path)
-            yield sample
+            yield from samples
 
-    def _read(self, path: Path) -> tuple[Film, Sample]:
+    def _read(self, path: Path) -> tuple[Film, list[Sample]]:
         pixels = read_film(path, exif=self.exif)
         height, width = pixels.shape
         film = Film(path, (height, width), _spacing(path, self.spacing))
-        return film, to_sample(path.stem, pixels, film.spacing, self.spec, self.landmarks, mirrored=self.mirrored)
+        return film, to_samples(path.stem, pixels, film.spacing, self.spec, self.landmarks, self.mirrored)
 
 
-def to_sample(
+def to_samples(
     name: str,
     pixels: UInt8[np.ndarray, "height width"],
     spacing: Spacing,
     spec: InputSpec,
     landmarks: int,
-    *,
-    mirrored: bool = False,
-) -> Sample:
-    """Return a film without labels as a network wants it: the whole film, fitted into its input.
+    mirrored: Sequence[bool] = (False,),
+) -> list[Sample]:
+    """Return views of a film without labels as a network wants it: the whole film, fitted into its input.
 
     Args:
         name: Of the case.
@@ -148,22 +149,26 @@ def to_sample(
         spacing: Millimetres per pixel in (x, y).
         spec: What the network wants.
         landmarks: How many it predicts; none of them is known.
-        mirrored: Mirror what the network sees; `to_image` leads back to the film all the same.
+        mirrored: Of each view, whether it is mirrored; `to_image` leads back to the film all the same.
     """
     height, width = pixels.shape
     box = Box(0, 0, width, height)
     image, to_image = resize(pixels, box, spec), to_image_affine(box, spec)
-    if mirrored:
-        image = np.ascontiguousarray(image[:, ::-1])
-        to_image = compose_affines(to_image, np.array([[-1.0, 0.0, image.shape[1] - 1.0], [0.0, 1.0, 0.0]]))
-    return Sample(
-        name,
-        torch.from_numpy(image)[None],
-        torch.full((landmarks, 2), torch.nan),
-        torch.zeros(landmarks, dtype=torch.bool),
-        torch.tensor(spacing, dtype=torch.float32),
-        torch.from_numpy(to_image).float(),
+    turned = (
+        np.ascontiguousarray(image[:, ::-1]),
+        compose_affines(to_image, np.array([[-1.0, 0.0, image.shape[1] - 1.0], [0.0, 1.0, 0.0]])),
     )
+    return [
+        Sample(
+            name,
+            torch.from_numpy(seen)[None],
+            torch.full((landmarks, 2), torch.nan),
+            torch.zeros(landmarks, dtype=torch.bool),
+            torch.tensor(spacing, dtype=torch.float32),
+            torch.from_numpy(back).float(),
+        )
+        for seen, back in (turned if view else (image, to_image) for view in mirrored)
+    ]
 
 
 def _spacing(path: Path, stated: Spacing) -> Spacing:

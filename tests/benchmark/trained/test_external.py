@@ -13,6 +13,7 @@ from benchmark.cell import Cell, Context
 from benchmark.cli.main import main
 from benchmark.predictions import PREDICTIONS, read_predictions
 from benchmark.store import RunRecord
+from benchmark.trained import films
 from benchmark.trained.external import LandmarkPair, match
 from benchmark.training.run_cell import run_cell
 from datamodules.base import LandmarkSchema
@@ -86,6 +87,24 @@ def test_the_error_away_and_its_growth_are_what_they_were_made(
     assert set(table["test_set"]) == {AWAY, *board.tests}
     page = (run.folder.parents[4] / "leaderboards" / f"{board.name}.md").read_text()
     assert "Trained on hand, tested on elsewhere" in page and "Growth" in page
+
+
+def test_several_runs_are_tested_on_films_that_are_decoded_once(
+    run: RunRecord, card: Path, phantoms: Path, make_cell: MakeCell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    context = Context(tmp_path / "runs", {"hand": phantoms / "hand"}, plugins=PLUGINS)
+    other = run_cell(make_cell("steady", seed=1, epochs=1), context)
+    decoded: list[Path] = []
+    read = films.read_film
+    monkeypatch.setattr(films, "read_film", lambda path, exif: (decoded.append(path), read(path, exif=exif))[1])
+    assert osteomark("test", run.folder, other.folder, "--card", card) == 0
+    assert len(decoded) == 6
+    stored = [read_predictions(next((each.folder / "external").iterdir())) for each in (run, other)]
+    found = [points for tables in stored for points in tables.values()]
+    assert found[0].points.shape == found[1].points.shape and not np.allclose(found[0].points, found[1].points)
+    (board,) = read_external(tmp_path / "runs")
+    assert board.rows[0].seeds == "0 1"
 
 
 def test_runs_of_another_store_and_of_the_same_dataset_are_refused(

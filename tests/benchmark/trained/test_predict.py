@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,13 +18,15 @@ from benchmark.cell import Cell, Context
 from benchmark.cli.main import main
 from benchmark.predictions import PREDICTIONS, VALIDATION, read_predictions
 from benchmark.store import RunRecord
+from benchmark.trained import films as films_module
 from benchmark.trained.films import FilmStream, find_films
 from benchmark.trained.model import load_model
-from benchmark.trained.predict import FilmAnswer, combine, predict_films
+from benchmark.trained.predict import FilmAnswer, answer_films, combine, predict_films
 from benchmark.training.model_file import ENTRY, ModelFacts, film_scale, numbered
 from benchmark.training.run_cell import run_cell
 from datamodules.base import LandmarkSchema
 from datamodules.components.cards.card import Card
+from datamodules.components.images.image_io import read_film
 from datamodules.components.transforms import InputSpec
 from datamodules.phantom.card_formats import write_dicom
 from datamodules.private import dataset_of
@@ -198,10 +202,49 @@ def test_runs_of_two_seeds_are_averaged(runs: dict[str, RunRecord], films: list[
         np.testing.assert_allclose(mean.answer.points, (one.answer.points + other.answer.points) / 2, atol=1e-9)
 
 
+def test_a_film_is_decoded_once_for_all_networks_and_views_of_one_input(
+    runs: dict[str, RunRecord], films: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[Path] = []
+
+    def read(path: Path, *, exif: bool) -> np.ndarray:
+        decoded.append(path)
+        return read_film(path, exif=exif)
+
+    monkeypatch.setattr(films_module, "read_film", read)
+    both = [load_model(runs[name].folder, PLUGINS) for name in ("steady", "other")]
+    shown: list[int] = []
+    found = answer_films(both, films[:5], flip=True, batch_size=2, advance=shown.append)
+    assert sorted(decoded) == sorted(films[:5]) and sum(shown) == 5 * 2 * 2
+    for model, answers in zip(both, found.answers, strict=True):
+        alone = predict_films([model], films[:5]).films
+        assert list(answers) == films[:5] and all(len(views) == 2 for views in answers.values())
+        for film in alone:
+            np.testing.assert_allclose(answers[film.film.path][0].points, film.answer.points, rtol=1e-5, atol=1e-3)
+    decoded.clear()
+    other = both[1]._replace(facts=replace(both[1].facts, precision="bf16-mixed"))
+    answer_films([both[0], other], films[:2])
+    assert len(decoded) == 4, "another arithmetic, another pass"
+
+
+def test_the_next_films_are_read_while_a_network_works(films: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = [threading.Event() for _ in range(6)]
+
+    def read(path: Path, *, exif: bool) -> np.ndarray:
+        decoded[films.index(path)].set()
+        return read_film(path, exif=exif)
+
+    monkeypatch.setattr(films_module, "read_film", read)
+    samples = iter(FilmStream(films[:6], InputSpec((20, 30)), 2))
+    next(samples)  # the network now has its first film and nobody asks for another
+    assert all(event.wait(60) for event in decoded)
+    assert len(list(samples)) == 5
+
+
 def test_mirrored_films_come_back_in_the_films_own_frame(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.tile(np.arange(50, dtype=np.uint8), (40, 1)))
     for mirrored in (False, True):
-        stream = FilmStream([tmp_path / "a.png"], InputSpec((20, 30), "pad"), 2, mirrored=mirrored)
+        stream = FilmStream([tmp_path / "a.png"], InputSpec((20, 30), "pad"), 2, mirrored=(mirrored,))
         (sample,) = stream
         columns = np.where(sample.image[0].numpy().max(axis=0) > 0)[0]
         bright = int(sample.image[0].numpy().max(axis=0).argmax())
