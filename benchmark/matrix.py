@@ -27,10 +27,12 @@ class MethodEntry:
     Args:
         name: Of a variant; a file's name means its first variant.
         hparams: Hyper-parameters on top of the variant's.
+        datasets: Names or card files of the matrix' datasets that it runs on; empty means all.
     """
 
     name: str
     hparams: Mapping[str, Any] = field(default_factory=dict)
+    datasets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,12 +180,20 @@ class Matrix:
             for protocol in _protocols(entry, datasets[entry.name])
             for split in _splits(entry, protocol)
             for method in named.methods
+            if entry.name in (method.datasets or [entry.name])
         ]
         return list(dict.fromkeys(found))
 
     def _named(self, methods: Mapping[str, type[Method]], datasets: Mapping[str, type[LandmarkDataModule]]) -> Matrix:
         """Fill in what is empty and spell every name as the plugin does."""
-        variants = [replace(e, name=find_variant(e.name, methods).name) for e in self.methods]
+        variants = [
+            replace(
+                e,
+                name=find_variant(e.name, methods).name,
+                datasets=tuple(choose(name, datasets, "dataset") for name in e.datasets),
+            )
+            for e in self.methods
+        ]
         entries = [replace(e, name=choose(e.name, datasets, "dataset")) for e in self.datasets]
         overrides = [
             replace(
@@ -235,6 +245,7 @@ def _with_cards(matrix: Matrix, folder: Path, known: DatasetRegistry) -> Matrix:
 
     return replace(
         matrix,
+        methods=tuple(replace(entry, datasets=tuple(map(name, entry.datasets))) for entry in matrix.methods),
         datasets=tuple(replace(entry, name=name(entry.name)) for entry in matrix.datasets),
         overrides=tuple(replace(entry, datasets=tuple(map(name, entry.datasets))) for entry in matrix.overrides),
     )

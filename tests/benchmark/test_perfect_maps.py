@@ -16,7 +16,7 @@ from torch import Tensor
 
 import datamodules
 import methods
-from benchmark.cell import Cell
+from benchmark.cell import Budget, Cell
 from benchmark.matrix import FOLDER, Matrix
 from datamodules import DatasetRegistry
 from datamodules.base import LandmarkSchema, Sample
@@ -27,7 +27,8 @@ from methods.components.lengths import lengths
 
 PAPER = "the papers' settings"
 OWN = {path.stem: Matrix.load(path, DatasetRegistry()) for path in sorted(FOLDER.glob("*.yaml"))}
-MATRICES = {PAPER: Matrix(), **{name: matrix for name, matrix in OWN.items() if not matrix.smoke}}
+REDUCED = {name: matrix for name, matrix in OWN.items() if not matrix.smoke and matrix.budget.name != Budget.name}
+MATRICES = {PAPER: Matrix(), **REDUCED}
 """A smoke matrix is left out: its inputs are too small to tell neighbours apart."""
 DATASETS, REAL = ("aasce", "isbi2015", "hand", "buu"), ("aasce", "isbi2015")
 SUB_PIXEL, WHOLE_PIXEL = 0.1, 0.75
