@@ -1,7 +1,7 @@
 """One cell on several devices of a machine: a process per device, which train together and are one run.
 
 The process that runs the cell is rank 0: it alone writes, reports and predicts. It starts the other ranks as processes
-that train only. They find each other by a file in a temporary folder, so that cells beside each other need no ports.
+that train only. They find each other by files in a temporary folder, so that cells beside each other need no ports.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
@@ -20,6 +21,11 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_
 
 from benchmark.cell import Budget
 from benchmark.training.processes import follow_parent, fork_loaders
+
+LOOK_SECONDS: Final = 0.2
+"""Between two looks at ranks that have not started yet."""
+MEETING_SECONDS: Final = 120
+"""For ranks that have all started to become a group."""
 
 
 class Rank(NamedTuple):
@@ -94,17 +100,18 @@ def other_ranks(devices: int, work: Callable[..., None], *arguments: Any) -> Ite
         This process's rank.
 
     Raises:
-        RuntimeError: Another rank failed; the message is its traceback's last line.
+        RuntimeError: Another rank failed, or ended before it began; the message is its traceback's last line.
     """
     if devices == 1:
         yield Rank(0, 1)
         return
     with tempfile.TemporaryDirectory(prefix="osteomark-ranks-") as folder:
-        meeting = Path(folder) / "meeting"
+        meeting = Path(folder)
         others: ProcessContext = start_processes(  # type: ignore[no-untyped-call]
             _other_rank, (devices, meeting, work, arguments), devices - 1, join=False, start_method="spawn"
         )
         try:
+            _await(others, meeting)
             with _group(Rank(0, devices), meeting):
                 yield Rank(0, devices)
             while not others.join():
@@ -123,14 +130,39 @@ def _other_rank(index: int, devices: int, meeting: Path, work: Callable[..., Non
     follow_parent()
     fork_loaders()
     rank = Rank(index + 1, devices)
+    _mark(meeting, index).touch()
     with _group(rank, meeting):
         work(rank, *arguments)
+
+
+def _mark(meeting: Path, index: int) -> Path:
+    """Return the file that a process makes when it has started."""
+    return meeting / f"started{index}"
+
+
+def _await(others: ProcessContext, meeting: Path) -> None:
+    """Wait until all processes have started, however long their imports take; one that ended is not waited for.
+
+    A group would wait for it for half an hour.
+
+    Raises:
+        ProcessException: One has failed.
+        RuntimeError: One has ended.
+    """
+    for index, process in enumerate(others.processes):
+        while not _mark(meeting, index).exists():
+            if process.exitcode is not None:
+                others.join()
+                raise RuntimeError("the process of another device ended before it began to train.")
+            process.join(LOOK_SECONDS)
 
 
 @contextmanager
 def _group(rank: Rank, meeting: Path) -> Iterator[None]:
     backend = "nccl" if torch.cuda.is_available() else "gloo"
-    distributed.init_process_group(backend, init_method=meeting.as_uri(), rank=rank.number, world_size=rank.devices)
+    store = distributed.FileStore(str(meeting / "store"), rank.devices)  # type: ignore[attr-defined]  # it is public
+    store.set_timeout(timedelta(seconds=MEETING_SECONDS))
+    distributed.init_process_group(backend, store=store, rank=rank.number, world_size=rank.devices)
     try:
         yield
     finally:
@@ -139,10 +171,11 @@ def _group(rank: Rank, meeting: Path) -> Iterator[None]:
 
 def _blame(others: ProcessContext, error: BaseException) -> None:
     """Raise the error of another rank that failed first, instead of the broken connection that it left here."""
-    if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
-        return
-    try:
-        others.join(timeout=60)  # it takes a moment to end
-    except ProcessException as failed:
-        last = str(failed).strip().splitlines()[-1]
-        raise RuntimeError(f"the process of another device failed: {last}") from failed
+    if isinstance(error, distributed.DistError) or "gloo" in str(error):
+        try:
+            others.join(timeout=60)  # it takes a moment to end
+        except ProcessException as failed:
+            error = failed
+    if isinstance(error, ProcessException):
+        last = str(error).strip().splitlines()[-1]
+        raise RuntimeError(f"the process of another device failed: {last}") from error

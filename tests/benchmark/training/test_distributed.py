@@ -1,4 +1,7 @@
+import os
+import time
 from collections.abc import Callable
+from typing import NoReturn
 
 import pandas as pd
 import pytest
@@ -7,7 +10,7 @@ import torch
 from benchmark.cell import Budget, Cell, Context
 from benchmark.predictions import PREDICTIONS, VALIDATION, read_table
 from benchmark.store import HISTORY, RunRecord
-from benchmark.training.distributed import require_devices
+from benchmark.training.distributed import other_ranks, require_devices
 from benchmark.training.run_cell import run_cell
 from methods.base import MONITOR
 
@@ -40,6 +43,24 @@ def test_an_error_on_another_device_is_the_reason_of_the_cell(context: Context, 
     assert record.status == "failed"
     assert "another device" in record.reason
     assert "it fails on purpose" in record.reason
+
+
+class Exits:
+    """Ends the process that it is sent to."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def __reduce__(self) -> tuple[Callable[[int], NoReturn], tuple[int]]:
+        return os._exit, (self.code,)
+
+
+@pytest.mark.parametrize(("code", "said"), [(3, "failed: process 0 terminated with exit code 3"), (0, "ended before")])
+def test_a_process_that_ends_before_it_begins_is_not_waited_for(code: int, said: str) -> None:
+    begun = time.monotonic()
+    with pytest.raises(RuntimeError, match=f"the process of another device {said}"), other_ranks(2, print, Exits(code)):
+        raise AssertionError("there is nobody to train with")
+    assert time.monotonic() - begun < 100, "a group waits for half an hour"
 
 
 @pytest.mark.parametrize(
