@@ -36,6 +36,11 @@ class Variant(NamedTuple):
     hparams: Mapping[str, Any]
 
 
+def pip_line(extra: str) -> str:
+    """Return the words of a message that say how to install one of Osteomark's extras."""
+    return f"in Osteomark's checkout: pip install --editable '.[{extra}]'"
+
+
 def choose(name: str, known: Iterable[str], what: str) -> str:
     """Return `name` as it is spelt in `known`; `-` and `_` are alike.
 

@@ -36,7 +36,7 @@ def make_engine(settings: Mapping[str, Any]) -> Engine:
     Raises:
         ValueError: There is no such engine or argument, its packages are not installed, or it cannot start.
     """
-    from benchmark.lookup import checked, choose, unknown
+    from benchmark.lookup import checked, choose, pip_line, unknown
 
     given = {"name": "local", **settings}
     name = choose(str(given.pop("name")), ENGINES, "engine")
@@ -44,8 +44,7 @@ def make_engine(settings: Mapping[str, Any]) -> Engine:
         engine_class = getattr(importlib.import_module(f"benchmark.engines.{name}"), ENGINES[name])
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"the engine {name} needs the package {error.name}, which is not installed; in Osteomark's checkout: pip "
-            f"install --editable '.[{name}]'"
+            f"the engine {name} needs the package {error.name}, which is not installed; {pip_line(name)}"
         ) from error
     hints = get_type_hints(engine_class.__init__)
     for key, value in given.items():

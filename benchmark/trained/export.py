@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmark.lookup import pip_line
 from benchmark.store import write_atomically
 from benchmark.trained.model import Model
 from benchmark.training.model_file import ENTRY
@@ -31,7 +32,6 @@ from methods.base import Batch, Method
 Format = Literal["onnx", "pt2"]
 INPUT: Final = "image"
 OUTPUTS: Final = ("points", "covariance")
-PACKAGES: Final = "pip install 'osteomark[export]'"
 TOLERANCE: Final = 0.01
 """Pixels of the network's input by which the exported graph may answer otherwise than torch."""
 TIMINGS: Final = 30
@@ -237,7 +237,7 @@ def _require(*names: str) -> None:
     from importlib.util import find_spec
 
     if missing := [name for name in names if find_spec(name) is None]:
-        raise ValueError(f"ONNX needs {', '.join(missing)}: {PACKAGES}")
+        raise ValueError(f"ONNX needs {', '.join(missing)}, not installed here; {pip_line('export')}")
 
 
 @contextlib.contextmanager

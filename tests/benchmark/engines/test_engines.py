@@ -15,6 +15,7 @@ import ray
 from filelock import FileLock
 
 from benchmark.cell import Budget, Cell, Context, Job
+from benchmark.cli.main import main
 from benchmark.engines import engine_settings, make_engine
 from benchmark.predictions import PREDICTIONS, VALIDATION, read_table
 from benchmark.store import HISTORY, RunRecord, RunStore
@@ -167,9 +168,15 @@ def test_a_wrong_setting_is_answered_by_a_sentence(
 
 
 @pytest.mark.parametrize("name", ["ray", "slurm"])
-def test_an_engine_that_is_not_installed_says_how_to_install_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_is_not_installed_says_how_to_install_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     package = {"ray": "ray", "slurm": "submitit"}[name]
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, f"benchmark.engines.{name}", raising=False)
-    with pytest.raises(ValueError, match=rf"needs the package {package}.*pip install --editable '.\[{name}\]'"):
-        make_engine({"name": name})
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--matrix", "smoke", "--engine", name]) == 2
+    said = capsys.readouterr()
+    assert f"needs the package {package}, which is not installed" in said.err
+    assert f"pip install --editable '.[{name}]'" in said.err.replace("\n", " ")
+    assert not said.out and not list(tmp_path.iterdir())

@@ -1,6 +1,7 @@
 """Every method as a graph for other programs, or its reason why not."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,6 +79,19 @@ def test_the_command_writes_the_graph_its_facts_and_times(
     assert stored["input"]["size"] == list(model.facts.input_size)
     assert all(row.p50 <= row.p95 for row in latencies(model, out))
     assert set(metadata(model)) == set(stored)
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime", "onnxscript"])
+def test_without_its_packages_onnx_is_refused_with_the_line_that_installs_them(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    out = tmp_path / "steady.onnx"
+    assert main(["export", str(run), "--out", str(out), "--plugin", *map(str, PLUGINS)]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"ONNX needs {package}, not installed here" in said
+    assert "pip install --editable '.[export]'" in said
+    assert not out.exists()
 
 
 def test_torchs_own_program_and_a_checkpoint_are_written_too(run: Path, tmp_path: Path) -> None:
