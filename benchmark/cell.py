@@ -31,7 +31,7 @@ class Budget:
         epochs: Every stage of a method trains this many epochs; None trains the method's own stages.
         train_cases: Only the first so many training cases are used; None uses all.
         precision: Lightning's name for the arithmetic, or `auto`: bf16-mixed where a training step is faster so.
-        workers: Loader processes; they draw random numbers of their own, so they belong to the key.
+        workers: Loader processes. They change no number; the key has them, since in earlier versions they did.
         devices: Train every batch on so many devices of one machine, a part on each. Batch size and learning rate are
             those of the whole batch. The parts draw random numbers and normalise apart, so it belongs to the key.
         sync_batchnorm: Normalise over the whole batch instead of each device's part; on GPUs only.

@@ -19,7 +19,7 @@ from datamodules.components.errors import DataError
 from datamodules.components.images.cache import FilmCache
 from datamodules.components.images.statistics import FilmStatistics
 from datamodules.components.inventory import Inventory, decode_all
-from datamodules.components.loaders import NamedSamples, PartOfBatch, StartWorker
+from datamodules.components.loaders import NamedSamples, PartOfBatch, own_generator, start_worker
 from datamodules.components.protocols import Protocol, Split
 from datamodules.components.samples import Batch, Case, Sample, collate
 from datamodules.components.schema import LandmarkSchema
@@ -307,8 +307,8 @@ class LandmarkDataModule(LightningDataModule, ABC):
         self.held_back = frozenset(cases)
 
     @final
-    def sample(self, name: str, augment: Augmentation | None = None) -> Sample:
-        """Return a case in network pixels, augmented if asked.
+    def sample(self, name: str, augment: Augmentation | None = None, seed: int | None = None) -> Sample:
+        """Return a case in network pixels, augmented if asked, by a seed if given.
 
         Where `change` is set, the film is changed before everything else, and an oracle crop follows the points to
         where it moves them. `to_image` leads back to the film as it is stored all the same.
@@ -325,7 +325,7 @@ class LandmarkDataModule(LightningDataModule, ABC):
             to_image = compose_affines(change.to_original, to_image)
         points = transform_points(invert_affine(to_image), case.points)
         if augment is not None:
-            image, points, back = augment(image, points)
+            image, points, back = augment(image, points, seed)
             to_image = compose_affines(to_image, back)
         return Sample(
             name,
@@ -381,7 +381,8 @@ class LandmarkDataModule(LightningDataModule, ABC):
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
             collate_fn=collate,
-            worker_init_fn=StartWorker(self.part),
+            worker_init_fn=start_worker,
+            generator=own_generator(),
         )
 
 

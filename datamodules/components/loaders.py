@@ -1,8 +1,12 @@
-"""What a loader serves: cases by name, which of them stand in a training batch, and what each device gets of it."""
+"""What a loader serves: cases by name, which of them stand in a training batch, and what each device gets of it.
+
+What of that is chance, augmentation too, is drawn in the process that trains, so that it does not depend on who loads the films.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import cv2
 import torch
@@ -11,7 +15,19 @@ from torch.utils.data import Dataset, RandomSampler, Sampler
 from datamodules.components.samples import Sample
 
 PART_SEED = 2**20
-"""Distance between the seeds of parts: farther than loader workers are from each other."""
+"""Distance between the seeds of parts."""
+
+
+class Draw(NamedTuple):
+    """A training case of a batch.
+
+    Attributes:
+        place: Of the case in the list of cases.
+        seed: Of its augmentation.
+    """
+
+    place: int
+    seed: int
 
 
 class NamedSamples(Dataset[Sample]):
@@ -19,20 +35,23 @@ class NamedSamples(Dataset[Sample]):
 
     Args:
         names: Of the cases.
-        sample: Makes the sample of a name.
+        sample: Makes the sample of a name, augmented by a `seed` where one is drawn.
     """
 
-    def __init__(self, names: Sequence[str], sample: Callable[[str], Sample]) -> None:
+    def __init__(self, names: Sequence[str], sample: Callable[..., Sample]) -> None:
         self.names, self.sample = names, sample
 
     def __len__(self) -> int:
+        """Return their number."""
         return len(self.names)
 
-    def __getitem__(self, index: int) -> Sample:
-        return self.sample(self.names[index])
+    def __getitem__(self, drawn: Draw | int) -> Sample:
+        """Return one, by its place or as it was drawn."""
+        place, seed = drawn if isinstance(drawn, Draw) else (drawn, None)
+        return self.sample(self.names[place], seed=seed)
 
 
-class PartOfBatch(Sampler[list[int]]):
+class PartOfBatch(Sampler[list[Draw]]):
     """One of equal parts of every batch of shuffled cases; the parts of a batch are the batch that one device has.
 
     A last batch is left out where a part would be a single film beside earlier batches, since batch normalisation needs
@@ -59,33 +78,28 @@ class PartOfBatch(Sampler[list[int]]):
         share = rest // self.parts
         return full + (share > 1 or (share == 1 and full == 0))
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[Draw]]:
         """Yield this part's cases of each batch; random numbers of the parts differ from here on."""
         order = list(RandomSampler(range(self.cases)))
-        set_apart(self.part)
+        drawn = list(map(Draw, order, torch.randint(2**31, (self.cases,)).tolist()))
+        self._set_apart()
         for start in range(0, len(self) * self.batch_size, self.batch_size):
-            batch = order[start : start + self.batch_size]
+            batch = drawn[start : start + self.batch_size]
             share = len(batch) // self.parts
             yield batch[self.part * share : (self.part + 1) * share]
 
-
-class StartWorker:
-    """What a loader's worker process does first.
-
-    Args:
-        part: Of every batch that its process serves.
-    """
-
-    def __init__(self, part: int) -> None:
-        self.part = part
-
-    def __call__(self, worker: int) -> None:
-        """Keep OpenCV from starting threads, and draw other random numbers than the workers of other parts."""
-        cv2.setNumThreads(0)
-        set_apart(self.part)
+    def _set_apart(self) -> None:
+        """Let this process draw random numbers of its own; part 0 draws those of one device."""
+        if self.part:
+            torch.manual_seed(torch.initial_seed() + self.part * PART_SEED)
 
 
-def set_apart(part: int) -> None:
-    """Let this process draw random numbers of its own; part 0 draws those of one device."""
-    if part:
-        torch.manual_seed(torch.initial_seed() + part * PART_SEED)
+def start_worker(worker: int) -> None:
+    """Keep OpenCV from starting threads in a loader's process."""
+    del worker
+    cv2.setNumThreads(0)
+
+
+def own_generator() -> torch.Generator:
+    """Return what a loader seeds its processes from; by default it would draw from torch's own state, or not."""
+    return torch.Generator().manual_seed(torch.initial_seed())

@@ -185,8 +185,7 @@ class Augmentation:
     mirrored, whatever chain of flips, transposes and rotations did it, follows from small triangles all over the image;
     mirrored films get the landmarks of each flip pair exchanged. Distortions that are not affine (elastic, perspective)
     move image and landmarks alike, but `affine` only follows the corners; it is NaN where these leave no area. Every
-    landmark carries its number, so that one that a step drops is missing and the others keep their names. The random
-    state is torch's, so that `seed_everything` governs it in every worker.
+    landmark carries its number, so that one that a step drops is missing and the others keep their names.
     """
 
     def __init__(self, spec: InputSpec, flip_index: tuple[int, ...]) -> None:
@@ -197,9 +196,17 @@ class Augmentation:
         )
         self.flip_index = np.array(flip_index)
 
-    def __call__(self, image: UInt8[np.ndarray, "height width"], points: Float[np.ndarray, "landmark 2"]) -> Augmented:
-        """Return the augmented film; points may leave the image and stay visible."""
-        self.pipeline.set_random_seed(int(torch.randint(2**31, ()).item()))
+    def __call__(
+        self, image: UInt8[np.ndarray, "height width"], points: Float[np.ndarray, "landmark 2"], seed: int | None = None
+    ) -> Augmented:
+        """Return the augmented film; points may leave the image and stay visible.
+
+        Args:
+            image: The film.
+            points: In its pixels.
+            seed: Of all that is drawn; from torch's random state if not given.
+        """
+        self.pipeline.set_random_seed(int(torch.randint(2**31, ()).item()) if seed is None else seed)
         height, width = image.shape
         corners = np.array([[0.0, 0.0], [width - 1.0, 0.0], [0.0, height - 1.0]])
         given = np.concatenate([np.nan_to_num(points), corners, _triangles(width, height)])

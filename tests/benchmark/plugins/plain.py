@@ -1,9 +1,10 @@
-"""A method without BatchNorm, dropout and augmentation: what it learns depends on its batches alone."""
+"""A method without BatchNorm and dropout: what it learns depends on its batches alone."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+import albumentations as A  # the library's own convention
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +24,7 @@ class Plain(Method):
         fails_on: Rank whose process fails; none if negative.
         memory: Films for which there is memory.
         short_from: Epoch from which on there is no more.
+        augment: Move the training films about.
     """
 
     paper = Paper("A method of the tests")
@@ -40,16 +42,19 @@ class Plain(Method):
         fails_on: int = -1,
         memory: int = 100,
         short_from: int = 0,
+        augment: bool = False,
     ) -> None:
         super().__init__(schema)
         self.batch_size, self.fails_on, self.memory, self.short_from = batch_size, fails_on, memory, short_from
+        self.augment = augment
         self.network = nn.Sequential(nn.Flatten(), nn.Linear(SIZE**2, 8), nn.Tanh(), nn.Linear(8, 2 * len(schema)))
         self.unused = nn.Linear(1, 1)
 
     @property
     def input_spec(self) -> InputSpec:
         """Hardly an image."""
-        return InputSpec((SIZE, SIZE))
+        moves = (A.Affine(rotate=(-10, 10), translate_percent=(-0.1, 0.1), p=0.8),) if self.augment else ()
+        return InputSpec((SIZE, SIZE), augment=moves)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean over the films of the squared distance."""

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmark.cell import Cell, Context, Job
+from benchmark.cell import Budget, Cell, Context, Job
 from benchmark.engines.local import LocalEngine
 from benchmark.predictions import PREDICTIONS, VALIDATION, read_table
 from benchmark.store import CHECKPOINTS, HISTORY, LOG, RunRecord, RunStore
@@ -175,3 +175,18 @@ def test_a_full_disk_fails_the_cell_in_a_sentence_and_it_goes_on_once_there_is_r
 def test_the_same_cell_gives_the_same_predictions(context: Context, elsewhere: Context, make_cell: MakeCell) -> None:
     cell = make_cell("steady")
     assert_same(run_cell(cell, context), run_cell(cell, elsewhere))
+
+
+@pytest.mark.slow
+def test_processes_that_load_films_change_no_number_nor_does_a_resume_with_new_ones(
+    context: Context, elsewhere: Context, make_cell: MakeCell
+) -> None:
+    none, two = (make_cell("plain", budget=Budget("test", workers=n), augment=True, epochs=3) for n in (0, 2))
+    expected = run_cell(none, context)
+    assert_same(run_cell(two, context), expected)
+    job = job_of(two, elsewhere)
+    interrupt(job, elsewhere, epoch=1.5)
+    assert_same(run_job(job, elsewhere), expected)
+    still = run_cell(make_cell("plain", budget=Budget("test"), epochs=3), context)
+    losses = [pd.read_csv(record.folder / HISTORY)["train/loss"] for record in (expected, still)]
+    assert not losses[0].equals(losses[1]), "films do move"

@@ -9,7 +9,7 @@ from datamodules.components.loaders import PartOfBatch
 
 def batches(cases: int, batch_size: int, part: int, parts: int, seed: int = 3) -> list[list[int]]:
     torch.manual_seed(seed)
-    return list(PartOfBatch(cases, batch_size, part, parts))
+    return [[draw.place for draw in batch] for batch in PartOfBatch(cases, batch_size, part, parts)]
 
 
 @given(st.integers(1, 40), st.integers(1, 9))
@@ -46,3 +46,16 @@ def test_parts_draw_other_random_numbers_after_the_order() -> None:
 def test_fewer_films_than_devices_are_refused() -> None:
     with pytest.raises(ValueError, match="1 training films cannot be divided among 2 devices"):
         PartOfBatch(1, 2, 0, 2)
+
+
+def test_each_case_is_augmented_alike_on_any_device_and_anew_in_each_epoch() -> None:
+    def seeds(parts: int, epoch: int) -> dict[int, int]:
+        drawn = {}
+        for part in range(parts):
+            torch.manual_seed(epoch)
+            drawn.update(draw for batch in PartOfBatch(8, 4, part, parts) for draw in batch)
+        return drawn
+
+    assert seeds(1, epoch=0) == seeds(2, epoch=0) == seeds(4, epoch=0)
+    assert not set(seeds(1, epoch=0).values()) & set(seeds(1, epoch=1).values())
+    assert len(set(seeds(1, epoch=0).values())) == 8
