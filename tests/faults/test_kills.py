@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from benchmark.cell import Context
 from benchmark.lookup import discover_methods
@@ -27,6 +28,7 @@ PLUGIN = REPOSITORY / "tests" / "benchmark" / "plugins" / "steady.py"
 CELLS = int(os.environ.get("FAULT_CELLS", "2"))
 KILLS = int(os.environ.get("FAULT_KILLS", "2"))
 SEED = int(os.environ.get("FAULT_SEED", "0"))
+SLOTS = min(2, CELLS // 2)
 RESULTS = (RUN, PREDICTIONS, VALIDATION, HISTORY, "checkpoints/*.ckpt")
 FAULTS = ("worker", "main", "group", "terminate")
 
@@ -42,7 +44,7 @@ class Command:
             "datasets: [{name: hand, splits: [fold1]}]\n"
         )
         words = f"-m benchmark run --matrix {matrix} --data-root {phantoms} --store {self.store} --plugin {PLUGIN}"
-        self.words = [sys.executable, *words.split(), "--slots", "2"]
+        self.words = [sys.executable, *words.split(), "--slots", str(SLOTS), "--set", "engine.threads=1"]
 
     def start(self) -> subprocess.Popen:
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -56,7 +58,8 @@ class Command:
         assert self.start().wait() == 0, (self.folder / "output.txt").read_text()
 
     def undisturbed(self, phantoms: Path) -> RunStore:
-        """Train the same cells here, one after the other."""
+        """Train the same cells here, one after the other; numbers of threads round otherwise."""
+        torch.set_num_threads(1)
         context = Context(self.folder / "calm", {"hand": phantoms / "hand"}, plugins=(PLUGIN,))
         matrix = Matrix.load(self.words[self.words.index("--matrix") + 1], context.datasets)
         for cell in matrix.cells(discover_methods(context.plugins), context.datasets):
@@ -104,6 +107,7 @@ def damage(path: Path, chance: random.Random) -> None:
 def disturb(command: Command, chance: random.Random) -> list[str]:
     """Kill a command KILLS times, starting it again whenever it has ended; return what was done."""
     done: list[str] = []
+    faults = [fault for _ in range(KILLS) for fault in chance.sample(FAULTS, len(FAULTS))]  # a few are different ones
     process = command.start()
     while len(done) < KILLS:
         begun, patience = command.begun(), time.monotonic() + 120
@@ -112,7 +116,7 @@ def disturb(command: Command, chance: random.Random) -> list[str]:
                 time.sleep(0.02)
         time.sleep(chance.expovariate(1.0))
         if process.poll() is None:
-            done.append(chance.choice(FAULTS))
+            done.append(faults[len(done)])
             hurt(process, done[-1], chance)
         if process.poll() is not None:
             victims = [path for name in RESULTS for path in command.files(name)]

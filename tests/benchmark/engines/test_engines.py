@@ -167,6 +167,30 @@ def test_a_wrong_setting_is_answered_by_a_sentence(
         make_engine(settings)
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], {"slots": 3, "threads": 5}),
+        (["--set", "engine.threads=1"], {"slots": 3, "threads": 1}),
+        (["--slots", "2", "--set", "engine.threads=1"], {"slots": 2, "threads": 1}),
+        (["--engine", "ray", "--set", "engine.num_gpus=0.5"], {"name": "ray", "num_gpus": 0.5}),
+    ],
+)
+def test_settings_of_the_command_line_reach_the_engine(
+    words: list[str], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given: dict[str, Any] = {}
+
+    def refuse(settings: Mapping[str, Any]) -> None:
+        given.update(settings)
+        raise ValueError("this is all that is tested")
+
+    monkeypatch.setattr("benchmark.engines.make_engine", refuse)
+    (tmp_path / "matrix.yaml").write_text("methods: [mean_shape]\nengine: {slots: 3, threads: 5}\n")
+    assert main(["run", "--matrix", str(tmp_path / "matrix.yaml"), *words]) == 2
+    assert given == expected
+
+
 @pytest.mark.parametrize("name", ["ray", "slurm"])
 def test_an_engine_that_is_not_installed_says_how_to_install_it(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
