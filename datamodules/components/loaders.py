@@ -1,6 +1,6 @@
 """What a loader serves: cases by name, which of them stand in a training batch, and what each device gets of it.
 
-What of that is chance, augmentation too, is drawn in the process that trains: it does not depend on who loads the films.
+What of that is chance, augmentation too, is drawn in the process that trains, whoever loads the films.
 """
 
 from __future__ import annotations
