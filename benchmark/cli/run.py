@@ -75,8 +75,7 @@ def run(
     known, known_methods = DatasetRegistry(), discover_methods(plugin)
     names = [known.name_of(name) for name in (*datasets, *card)]
     chosen = Matrix.load(matrix or _preset([*datasets, *card]), known).narrow(methods, names, seeds, epochs, purpose)
-    chosen = replace(chosen, engine=engine_settings(chosen.engine, engine, slots))
-    chosen = apply_settings(chosen, set_, known_methods)
+    chosen = apply_settings(replace(chosen, engine=engine_settings(chosen.engine, engine, slots)), set_, known_methods)
     runs_on, cells = make_engine(chosen.engine), chosen.cells(known_methods, known)
     trial = is_trial(len(cells))
     names = list(dict.fromkeys(cell.dataset for cell in cells))
