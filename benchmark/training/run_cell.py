@@ -53,7 +53,7 @@ LAST = "last epoch"
 UNVALIDATED = "last epoch (nothing validates)"
 UNTRAINED = "none (no training by gradients)"
 FEW_FILMS = 4
-"""At most so many are in the batch on which `precision: auto` is measured."""
+"""At most so many are in the batch on which the precision `auto` is measured."""
 
 logger = logging.getLogger(__name__)
 
