@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from benchmark.cli import cache, catalogue, data, leaderboards, new, wandb
 from benchmark.cli.arguments import DEFAULT, Commands, build_parser, call, parse_arguments
 from benchmark.cli.console import INTERRUPTED
+from benchmark.cli.profile import profile
 from benchmark.cli.run import run
 from benchmark.cli.status import logs, status
 from benchmark.cli.stress import stress
@@ -31,6 +32,7 @@ COMMANDS: Commands = {
     "predict": predict,
     "test": test,
     "export": export,
+    "profile": profile,
     "site": leaderboards.site,
     "list": catalogue.list_,
     "describe": catalogue.describe,

@@ -40,10 +40,10 @@ def latency_ms(method: Method, batch: Batch, precision: Callable[[], AbstractCon
     seconds: list[float] = []
     with torch.inference_mode(), precision():
         while len(seconds) < WARM_UPS + 1 or (len(seconds) < WARM_UPS + TIMINGS and sum(seconds) < TIMING_SECONDS):
-            _synchronize(method.device)
+            synchronize(method.device)
             start = time.perf_counter()
             method.eval().predict(batch)
-            _synchronize(method.device)
+            synchronize(method.device)
             seconds.append(time.perf_counter() - start)
     return 1000 * statistics.median(seconds[WARM_UPS:])
 
@@ -120,6 +120,7 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _synchronize(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
+    """Wait until a GPU has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
