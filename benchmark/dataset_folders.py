@@ -78,7 +78,11 @@ def write_phantom(name: str, dataset_class: type[LandmarkDataModule], root: Path
         try:
             dataset_class.write_phantom(temporary, scale=scale)
             (temporary / PHANTOM_MARK).write_text("These films were drawn by Osteomark; they show no patient.\n")
-            os.replace(temporary, folder)
+            try:
+                os.replace(temporary, folder)
+            except OSError:
+                if not folder.is_dir():  # another process was first, with the same films
+                    raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return folder

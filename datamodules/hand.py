@@ -84,7 +84,7 @@ cv_reduced/set{1,2,3}/{train,test}.txt   the same for the reduced protocol (opti
     )
     radii = (2.0, 4.0, 10.0)
     folders: ClassVar[tuple[str, ...]] = ("hand", "hand_xray", "digital_hand_atlas")
-    phantom_films = 24
+    phantom_films = 72
 
     def scan(self) -> Inventory:
         """Read `all.csv` and the headers of the films that it or the protocol's lists name."""
@@ -113,7 +113,7 @@ cv_reduced/set{1,2,3}/{train,test}.txt   the same for the reduced protocol (opti
 
     @classmethod
     def write_phantom(cls, root: Path, seed: int = 0, scale: int = 1) -> None:
-        """Write 24 films of 512 px height in three folds."""
+        """Write 72 films of 512 px height in three folds."""
         from datamodules.phantom.hand.films import write_hand
 
         write_hand(root, films=cls.phantom_films * scale, seed=seed)

@@ -42,7 +42,7 @@ class PyramidDark(Method):
     sub-pixel peak. Weights are averaged over the steps (EMA); predictions, validation's included, are the average's.
     Films are mirrored in training only where the schema says which names trade places.
 
-    `pyramid-dark-lite` is for small budgets and processors, `pyramid-dark-lite-imagenet` is pretrained.
+    `pyramid-dark-lite` is for small budgets and processors, `pyramid-dark-lite-imagenet` is the same, pretrained.
     """
 
     paper = Paper("A modern reference: HRNet or ConvNeXt features, softmax heatmaps, DARK decoding, EMA", "Osteomark")
@@ -50,7 +50,7 @@ class PyramidDark(Method):
         "pyramid-dark": {},
         "pyramid-dark-convnext": {"backbone_name": "convnext_tiny"},
         "pyramid-dark-resnet18": {"backbone_name": "resnet18"},
-        "pyramid-dark-lite": {"backbone_name": "hrnet_w18_small", "width": 64},
+        "pyramid-dark-lite": {"backbone_name": "tf_efficientnet_lite0", "width": 64},
         "pyramid-dark-lite-imagenet": {"backbone_name": "tf_efficientnet_lite0", "width": 64, "weights": "imagenet"},
     }
     smoke: ClassVar = {"backbone_name": "test_efficientnet", "width": 8, "input_size": (64, 64), "weights": "none"}

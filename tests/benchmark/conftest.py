@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pytest
 
-import datamodules
 import methods
 from benchmark.cell import Budget, Cell, Context
 from benchmark.lookup import effective_hparams, find_variant
+from datamodules.phantom.hand.films import write_hand
 
 PLUGINS = tuple(sorted((Path(__file__).parent / "plugins").glob("*.py")))
 
 
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the phantom of the hand dataset."""
+    """A folder with a small phantom of the hand dataset."""
     root = tmp_path_factory.mktemp("phantoms")
-    datamodules.discover()["hand"].write_phantom(root / "hand")
+    write_hand(root / "hand", films=24)
     return root
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-import datamodules
+from datamodules.phantom.hand.films import write_hand
 
 
 @pytest.fixture
 def hand_phantom(tmp_path: Path) -> Path:
-    """A folder with the phantom of the hand dataset."""
-    datamodules.discover()["hand"].write_phantom(tmp_path / "data" / "hand")
+    """A folder with a small phantom of the hand dataset."""
+    write_hand(tmp_path / "data" / "hand", films=24)
     return tmp_path / "data"

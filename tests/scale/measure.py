@@ -20,7 +20,6 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-import datamodules
 from benchmark.cell import Context, Job
 from benchmark.engines.base import Outcome, Watch
 from benchmark.engines.local import LocalEngine
@@ -30,6 +29,7 @@ from benchmark.scoring import score as scoring
 from benchmark.store import CARDS, RunRecord, RunStore, utc_now
 from benchmark.training.progress import Progress
 from datamodules import DatasetRegistry
+from datamodules.phantom.hand.films import write_hand
 from tests.scale import fake_store
 
 
@@ -89,7 +89,7 @@ class Idle:
 
 def measure_scheduling(folder: Path, cells: int, real_cells: int) -> None:
     """Carry many jobs that do nothing through the runner, and a few that train nothing through worker processes."""
-    datamodules.discover()["hand"].write_phantom(folder / "hand")
+    write_hand(folder / "hand", films=24)
     context = Context(folder / "idle", {"hand": folder / "hand"})
     seeds = tuple(range(cells // (3 * len(fake_store.VARIANTS))))
     matrix = Matrix().narrow(fake_store.VARIANTS, ["hand"], seeds)

@@ -27,6 +27,7 @@ from benchmark.store import HISTORY, RUN, RunRecord, RunStore
 from benchmark.training.run_cell import run_cell
 from datamodules import DatasetRegistry
 from datamodules.components.badges import PRIVATE
+from datamodules.phantom.hand.films import write_hand
 
 STEADY = Path(__file__).parents[1] / "plugins" / "steady.py"
 Files = dict[str, bytes]
@@ -363,7 +364,7 @@ def test_a_manifest_that_is_none_is_refused(
 
 
 def test_other_films_are_not_the_packs(packed: Path, store: Path, tmp_path: Path) -> None:
-    datamodules.discover()["hand"].write_phantom(tmp_path / "data" / "hand", seed=5)
+    write_hand(tmp_path / "data" / "hand", films=24, seed=5)
     content = RunRecord.read(folder_of(store) / RUN).content
     assert f"not {content}" in refusal(packed, tmp_path / "data")
     other = tmp_path / "runs"
