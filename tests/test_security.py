@@ -11,6 +11,8 @@ from datamodules import DatasetRegistry
 from tests.test_style import modules
 
 UNPICKLERS = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
+HARMLESS = {f"joblib.{name}" for name in ("Parallel", "cpu_count", "delayed", "parallel_config")}
+"""Parts of these that read no file."""
 FORBIDDEN = {"full_load", "load_all", "read_pickle", "unsafe_load", "unsafe_load_all"}
 SAFE = {  # a function that unpickles unless it is told otherwise -> what it must be told
     "torch.load": ("weights_only", True),
@@ -26,7 +28,8 @@ def unsafe(tree: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names if name.name.split(".")[0] in UNPICKLERS)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in UNPICKLERS:
-            yield node.module or ""
+            names = {f"{node.module}.{name.name}" for name in node.names}
+            yield from sorted(names - HARMLESS)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             name = ast.unparse(node.func)
             given = {word.arg: ast.unparse(word.value) for word in node.keywords}

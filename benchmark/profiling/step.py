@@ -114,7 +114,7 @@ def profile_method(method: Method, data: LandmarkDataModule, precision: str, ste
         reset_peak_memory()
         with TemporaryDirectory() as folder:
             trainer = make_trainer(Path(folder), precision, [clock], max_epochs=WARM_UPS + steps + 1)
-            trainer.fit(method, train_dataloaders=data.train_dataloader())
+            trainer.fit(method, train_dataloaders=data.train_dataloader(), weights_only=True)
         memory = peak_memory_mb()
         batch = data.transfer_batch_to_device(next(iter(data.train_dataloader())), trainer.strategy.root_device, 0)
         method.to(trainer.strategy.root_device)
