@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from filelock import SoftFileLease
 from lightning import Callback
 
 from benchmark.cell import Cell
 from benchmark.store import write_atomically
+from benchmark.training.lease import SUFFIX, FileLease, waited_for
 from benchmark.training.measure import processor
 from methods.base import Batch, Method
 
@@ -30,8 +30,6 @@ PAYS: Final = 1.2
 ROUNDS: Final = 9
 SECONDS: Final = 2.0
 """A measurement ends after so many pairs of steps, the first to warm up, or in the pair in which the time is up."""
-HEARTBEAT: Final = 20.0
-STALE: Final = 120.0
 
 
 def resolve_precision(cell: Cell, method: Method, films: Callable[[], Batch], store: Path) -> str:
@@ -129,7 +127,7 @@ def _stored(folder: Path, facts: dict[str, Any], measure: Callable[[], float]) -
     key = json.dumps(facts, sort_keys=True, default=str)
     path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:12]}.json"
     folder.mkdir(parents=True, exist_ok=True)
-    with SoftFileLease(path.with_suffix(".lease"), lease_duration=STALE, heartbeat_interval=HEARTBEAT):
+    with waited_for(FileLease(path.with_suffix(SUFFIX))):
         with suppress(OSError, ValueError, KeyError):
             return str(json.loads(path.read_text())["precision"])
         gain = measure()

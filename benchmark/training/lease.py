@@ -1,9 +1,9 @@
-"""The right to train a cell: one run holds it at a time, on whatever machine, and who holds it can be read.
+"""The right to train a cell, or to do another thing once: one process holds it at a time, on whatever machine.
 
-A lease is a file beside the run's folder, `seed<k>-<hash>.lease`, which its holder touches every `HEARTBEAT` seconds. A
-lease that nobody has touched for `STALE` seconds may be taken, and that of a process that has died on this machine at
-once; an empty one, whose process died before it wrote who it was, after `STALE` seconds too. A holder that has lost its
-lease stops without writing.
+A lease is a file, that of a cell `seed<k>-<hash>.lease` beside the run's folder, which its holder touches every
+`HEARTBEAT` seconds. A lease that nobody has touched for `STALE` seconds may be taken, and that of a process that has
+died on this machine at once; an empty one, whose process died before it wrote who it was, after `STALE` seconds too. A
+holder that has lost the lease of a cell stops without writing.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ HEARTBEAT: Final = 20.0
 STALE: Final = 120.0
 """Longer than a shared file system hides a change from another machine (NFS: up to 60 s), and than a short outage."""
 SUFFIX: Final = ".lease"
+LOOK_SECONDS: Final = 0.05
+"""Between two looks of who waits for a lease."""
 
 
 class LostLeaseError(BaseException):
     """Another run has taken the cell; no `Exception`, so that nothing records it as a failure of the method."""
 
 
-class Lease:
-    """The right to train a job's cell.
+class FileLease:
+    """A lease.
 
     Args:
-        store: The run store.
-        job: The job.
+        path: Its file.
     """
 
-    def __init__(self, store: RunStore, job: Job) -> None:
-        self.folder = store.path(*job)
-        self.path = lease_path(self.folder)
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self._lost = Event()
         self._empty: tuple[tuple[int, int], float] | None = None
         self._lock = SoftFileLease(
@@ -60,7 +60,7 @@ class Lease:
     def take(self) -> bool:
         """Take it if it is free or stale, and tell whether that worked.
 
-        What is stale shows to who looks twice: keep a `Lease` to poll another run's.
+        What is stale shows to who looks twice: keep a `FileLease` to poll another process's.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -94,6 +94,19 @@ class Lease:
             raise LostLeaseError
 
 
+class Lease(FileLease):
+    """The right to train a job's cell.
+
+    Args:
+        store: The run store.
+        job: The job.
+    """
+
+    def __init__(self, store: RunStore, job: Job) -> None:
+        self.folder = store.path(*job)
+        super().__init__(lease_path(self.folder))
+
+
 def lease_path(folder: Path) -> Path:
     """Return the file of the lease of a run: beside its folder, which `--force` deletes."""
     return folder.with_name(folder.name + SUFFIX)
@@ -108,3 +121,14 @@ def held(lease: Lease) -> Iterator[bool]:
     finally:
         if taken:
             lease.give_back()
+
+
+@contextmanager
+def waited_for(lease: FileLease) -> Iterator[None]:
+    """Hold a lease, once whoever has it gives it back or is gone."""
+    while not lease.take():
+        time.sleep(LOOK_SECONDS)
+    try:
+        yield
+    finally:
+        lease.give_back()

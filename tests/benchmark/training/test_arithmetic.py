@@ -14,6 +14,7 @@ from typing_extensions import override
 from benchmark.cell import Budget, Cell, Context
 from benchmark.contract.tiny_films import SCHEMA, build, make_samples
 from benchmark.training import arithmetic
+from benchmark.training import lease as leases
 from benchmark.training.arithmetic import (
     AUTO,
     BFLOAT16,
@@ -87,6 +88,28 @@ def test_the_first_cell_of_a_kind_decides(
     assert resolved(make_cell("unet", budget=budget, sigma=3.0)) == BFLOAT16
     assert not gains
     assert resolved(make_cell("unet", budget=Budget("test", precision="64-true"))) == "64-true"
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="an accelerator is not measured")
+def test_a_process_that_died_before_it_wrote_who_it_was_does_not_keep_others_from_measuring(
+    tmp_path: Path, make_cell: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It left an empty lease, which is taken once stale."""
+    monkeypatch.setattr(arithmetic, "bfloat16_gain", lambda method, batch: 2.0)
+    monkeypatch.setattr(leases, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(leases, "STALE", 0.3)
+    method, cell = build(UNet, SCHEMA), make_cell("unet", budget=Budget("test", precision=AUTO))
+
+    def resolved(store: Path) -> str:
+        return resolve_precision(cell, method, lambda: collate(make_samples(method)), store)
+
+    assert resolved(tmp_path / "calm") == BFLOAT16
+    (found,) = (tmp_path / "calm" / PRECISIONS).glob("*.json")
+    left = tmp_path / "left" / PRECISIONS / found.with_suffix(leases.SUFFIX).name
+    left.parent.mkdir(parents=True)
+    left.touch()
+    assert resolved(tmp_path / "left") == BFLOAT16
+    assert not left.exists()
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="an accelerator is not measured")
