@@ -275,12 +275,17 @@ def read_cases(path: Path) -> dict[str, list[str]]:
     return {str(name): list(map(str, group["case"])) for name, group in pairs.groupby("test_set", sort=True)}
 
 
+def read_entry(path: Path, name: str) -> Any:  # noqa: ANN401  # whatever JSON holds
+    """Return what an entry of a file's metadata holds as JSON; None where there is no such entry."""
+    return json.loads((pq.read_schema(path).metadata or {}).get(name.encode(), b"null"))
+
+
 def read_patients(path: Path) -> Mapping[str, str]:
     """Return the first film of each case's patient as the metadata name it; nothing where patients are unknown."""
-    return dict(json.loads((pq.read_schema(path).metadata or {}).get(PATIENTS.encode(), b"{}")))
+    return dict(read_entry(path, PATIENTS) or {})
 
 
-def hold_back(cases: Sequence[str], patients: Mapping[str, str]) -> tuple[str, ...]:
+def calibrating_cases(cases: Sequence[str], patients: Mapping[str, str]) -> tuple[str, ...]:
     """Return the validation cases that calibrate and do not choose the checkpoint: those of every second patient.
 
     Args:
@@ -291,7 +296,7 @@ def hold_back(cases: Sequence[str], patients: Mapping[str, str]) -> tuple[str, .
         ValueError: They are of fewer than two patients.
 
     Example:
-        >>> hold_back(["a", "b", "c", "d"], {"a": "a", "b": "a", "c": "c", "d": "d"})
+        >>> calibrating_cases(["a", "b", "c", "d"], {"a": "a", "b": "a", "c": "c", "d": "d"})
         ('c',)
     """
     kept = sorted({patients.get(case, case) for case in cases})[1::2]
@@ -316,8 +321,8 @@ def read_calibration(path: Path, landmarks: Sequence[str] = ()) -> Predictions:
         ValueError: As of `read_predictions`.
     """
     (validation,) = read_predictions(path, landmarks).values()
-    kept = (pq.read_schema(path).metadata or {}).get(CALIBRATING.encode())
-    return validation if kept is None else validation.only(json.loads(kept))
+    kept = read_entry(path, CALIBRATING)
+    return validation if kept is None else validation.only(kept)
 
 
 class _Encoded(NamedTuple):

@@ -4,10 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from metrics.base import Cases, Column, LandmarkMetric, present
+from metrics.base import Cases, Column, LandmarkMetric
 from metrics.calibration import CURVE_TERMS, Calibration
 from metrics.components.pooling import pooled_mean
-from metrics.uncertainty import ERROR_CORRELATION, Uncertainty, floored, mahalanobis_squared
+from metrics.uncertainty import ERROR_CORRELATION, Uncertainty, floored, mahalanobis_squared, residuals
 
 SHARED = 4.0
 """How many cases the common temperature of all landmarks counts for in that of each."""
@@ -26,8 +26,7 @@ def temperatures(cases: Cases) -> Float[Tensor, " landmark"]:
     Returns:
         Factors of the covariances, float64; NaN for all where no landmark that counts has a covariance.
     """
-    difference = (cases.points - cases.target).double().masked_fill(~present(cases)[..., None], torch.nan)
-    half = mahalanobis_squared(difference, floored(cases.covariance.double())) / 2
+    half = mahalanobis_squared(*residuals(cases, "px")) / 2
     count = half.isnan().logical_not().sum(0)
     return (half.nansum(0) + SHARED * half.nanmean()) / (count + SHARED)
 

@@ -39,8 +39,8 @@ from benchmark.predictions import (
     PREDICTIONS,
     SCORED,
     VALIDATION,
+    calibrating_cases,
     case_rows,
-    hold_back,
     read_patients,
     read_table,
 )
@@ -305,7 +305,7 @@ def _recomputed(
         for name, table in tables.items():
             arrow = pa.Table.from_pandas(table.reset_index(), preserve_index=False)
             if name == packs.VALIDATION and pack.record.cell.budget.calibrate:
-                kept = hold_back(list(table.index.unique("case")), patients)
+                kept = calibrating_cases(list(table.index.unique("case")), patients)
                 arrow = arrow.replace_schema_metadata({**arrow.schema.metadata, CALIBRATING: json.dumps(kept)})
             pq.write_table(arrow, folder / STORED[name])
         try:

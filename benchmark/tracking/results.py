@@ -14,7 +14,6 @@ from benchmark.cell import On
 from benchmark.predictions import (
     PUBLISHED,
     SCORED,
-    VALIDATION,
     VALIDATION_SET,
     Predictions,
     read_predictions,
@@ -85,11 +84,13 @@ def _tell(
     found = [on for on, scored in SCORED.items() if (folder / scored.predictions).is_file()]
     for on in found:
         tracker.summarize(score_run(folder, datasets, on))
-        for name, predictions in read_predictions(folder / SCORED[on].predictions).items():
+        predicted = read_predictions(folder / SCORED[on].predictions)
+        for name, predictions in predicted.items():
             tracker.log(record.epochs, _landmarks(name, predictions, protocol.unit))
-    if "validation" in found and films is not None and not private:
-        shown = _first(read_predictions(folder / VALIDATION)[VALIDATION_SET])
-        tracker.log(record.epochs, _pictures(shown, films(shown)))
+        if on == "validation" and films is not None and not private:
+            validation = predicted[VALIDATION_SET]
+            shown = validation.only(validation.cases[:PICTURES])
+            tracker.log(record.epochs, _pictures(shown, films(shown)))
     if artifacts and not private:
         _keep_files(tracker, record, folder, found)
 
@@ -135,11 +136,6 @@ def _image(picture: UInt8[np.ndarray, "rows columns 3"], caption: str) -> wandb.
     import wandb
 
     return wandb.Image(picture, caption=caption)
-
-
-def _first(predictions: Predictions) -> Predictions:
-    kept = predictions._asdict()
-    return Predictions(**{n: value if n == "landmarks" else value[:PICTURES] for n, value in kept.items()})
 
 
 def _costs(record: RunRecord) -> dict[str, Any]:

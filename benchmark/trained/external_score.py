@@ -6,19 +6,17 @@ score at home; its 95 % interval comes from 1,000 bootstrap resamples of both si
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from benchmark.predictions import PREDICTIONS
+from benchmark.predictions import PREDICTIONS, read_entry
 from benchmark.scoring.cases import CaseSet, pool, read_case_sets
 from benchmark.scoring.resampling import ends, resampled_values, units_of
 from benchmark.scoring.score import FIRST, Group, applicable, group_runs
@@ -66,7 +64,7 @@ def score_external(store: Path | str) -> Path:
 
 def read_site(path: Path) -> Site:
     """Return what a file of answers says of the site."""
-    about = json.loads(pq.read_schema(path).metadata[ABOUT.encode()])
+    about = read_entry(path, ABOUT)
     lists = {name: tuple(about[name]) for name in ("radii", "badges", "left_out")}
     return Site(**{**about, **lists, "pairs": tuple(LandmarkPair(*pair) for pair in about["pairs"])})
 

@@ -101,7 +101,7 @@ def predict_films(
         spacing: Millimetres per pixel in (x, y) of films that do not say it.
         flip: Show each network the mirrored film, too, and average.
         exif: Turn films as their EXIF orientation says, as every viewer does; points are in the turned film.
-        batch_size: Films at a time; each network's own in training if None.
+        batch_size: Films at a time; the smallest of the networks' own in training if None.
         level: Guaranteed coverage of the conformal regions.
         advance: Told after every batch how many films it had.
 

@@ -19,7 +19,7 @@ from lightning.fabric.utilities.apply_func import move_data_to_device
 import methods
 from benchmark.cell import Cell, Context, Job
 from benchmark.initial_weights import initial_weights, weights_file
-from benchmark.predictions import CALIBRATING, PREDICTIONS, VALIDATION, VALIDATION_SET, hold_back
+from benchmark.predictions import CALIBRATING, PREDICTIONS, VALIDATION, VALIDATION_SET, calibrating_cases
 from benchmark.store import CHECKPOINTS, HISTORY, RunRecord, RunStore, checksums, utc_now
 from benchmark.tracking.results import films_of, tell_results
 from benchmark.tracking.tracker import Identity, Tracker, is_wanted
@@ -229,7 +229,7 @@ class Run:
     def calibrating(self) -> tuple[str, ...]:
         """The validation cases that do not choose the checkpoint."""
         val = self.data.split.val
-        return hold_back(val, self.data.first_films(val)) if self.budget.calibrate else ()
+        return calibrating_cases(val, self.data.first_films(val)) if self.budget.calibrate else ()
 
     @property
     def _chooses(self) -> bool:

@@ -16,7 +16,7 @@ from benchmark.cell import Budget, Cell, Context
 from benchmark.predictions import (
     PREDICTIONS,
     VALIDATION,
-    hold_back,
+    calibrating_cases,
     read_calibration,
     read_predictions,
     read_table,
@@ -190,7 +190,7 @@ def test_cases_that_calibrate_do_not_choose_the_checkpoint(
 
 def test_too_few_validation_patients_cannot_calibrate() -> None:
     with pytest.raises(ValueError, match="at least two patients, and 2 validate; leave it out"):
-        hold_back(["a", "b"], {"a": "a", "b": "a"})
+        calibrating_cases(["a", "b"], {"a": "a", "b": "a"})
 
 
 def test_where_nothing_validates_the_last_epoch_is_the_result(
