@@ -29,6 +29,23 @@ def job(context: Context, make_cell: MakeCell) -> Job:
     return Job(cell, context.datamodule(cell).fingerprint)
 
 
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The only entry is what the clock says."""
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    return clock
+
+
+def find_empty(context: Context, job: Job) -> Lease:
+    """Return a lease that found its file empty."""
+    lease = Lease(RunStore(context.store), job)
+    lease.path.parent.mkdir(parents=True)
+    lease.path.touch()
+    assert not lease.take()
+    return lease
+
+
 def test_a_cell_that_another_run_holds_is_left_to_it_and_then_taken_from_it(context: Context, job: Job) -> None:
     with held(Lease(RunStore(context.store), job)) as mine:
         assert mine
@@ -60,18 +77,12 @@ def test_the_lease_of_a_process_that_died_is_taken_at_once(context: Context, job
 
 
 def test_the_lease_of_a_process_that_died_before_it_wrote_who_it_was_is_taken_once_stale(
-    context: Context, job: Job, monkeypatch: pytest.MonkeyPatch
+    context: Context, job: Job, now: list[float]
 ) -> None:
-    now = [1000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    path = lease_path(RunStore(context.store).path(*job))
-    path.parent.mkdir(parents=True)
-    path.touch()
-    lease = Lease(RunStore(context.store), job)
-    assert not lease.take()
+    lease = find_empty(context, job)
     now[0] += leases.STALE - 1
     assert not lease.take()
-    assert path.read_bytes() == b"", "its process may be about to write"
+    assert lease.path.read_bytes() == b"", "its process may be about to write"
     now[0] += 1
     taken = [lease.take()]
     while not any(taken) and len(taken) < 5:
@@ -80,20 +91,12 @@ def test_the_lease_of_a_process_that_died_before_it_wrote_who_it_was_is_taken_on
     assert any(taken)
     assert lease.owner is not None and lease.owner.pid == os.getpid()
     lease.give_back()
-    assert not path.exists()
+    assert not lease.path.exists()
 
 
-def test_a_lease_that_is_being_written_is_left_to_its_process(
-    context: Context, job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [1000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    path = lease_path(RunStore(context.store).path(*job))
-    path.parent.mkdir(parents=True)
-    path.touch()
-    lease = Lease(RunStore(context.store), job)
-    assert not lease.take()
-    path.unlink()
+def test_a_lease_that_is_being_written_is_left_to_its_process(context: Context, job: Job, now: list[float]) -> None:
+    lease = find_empty(context, job)
+    lease.path.unlink()
     other = Lease(RunStore(context.store), job)
     assert other.take()
     now[0] += leases.STALE / 2
