@@ -1,7 +1,8 @@
 """Adds the rows of a store to published leaderboards, without the store that these came from.
 
-A row takes the place of the published row of the same variant. Ranks and paired tests are made anew over all rows, from
-the scores of single films that are published.
+A row takes the place of the published row of the same variant, on corrupted films too: where the store has none of
+them, those of the replaced run are dropped, since they are of other weights. Ranks and paired tests are made anew over
+all rows, from the scores of single films that are published.
 """
 
 from __future__ import annotations
@@ -12,16 +13,20 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
-from benchmark.store import FACTS, RunStore
+import pandas as pd
+
+from benchmark.store import FACTS, STRESS, RunStore
 from leaderboards.boards.board import FLOOR, Board, Row, mark_against_floor, rank_rows
 from leaderboards.boards.case_scores import CaseScore, CaseScores, compare_rows
 from leaderboards.boards.published import CASES, read_case_scores, read_published
+from leaderboards.boards.read import read_table
 from leaderboards.publish import case_csv, publish_points, row_summaries
+from leaderboards.robustness.scores import StressKey
 from leaderboards.site.published_rows import POINTS
 from leaderboards.site.run_predictions import RunPredictions
 from leaderboards.site.summaries import SUMMARIES, read_summaries, summary_json
 from leaderboards.text.data import page_json
-from leaderboards.text.files import write_files
+from leaderboards.text.files import csv_text, write_files
 
 Scores = Mapping[str, CaseScore]
 Place = tuple[str, str, str, str]
@@ -58,6 +63,8 @@ def add_rows(store: Path | str, boards: Sequence[Board], folder: Path | str) -> 
     for _, group in groupby(published, key=lambda board: board.page):
         files |= _page_files(Path(folder), list(group), new)
     files[FACTS] = _facts(root, Path(folder))
+    if (Path(folder) / STRESS).is_file():
+        files[STRESS] = _stress(root, Path(folder), new)
     written = write_files(files, folder)
     return [*written, *_points(root, Path(folder), new)]
 
@@ -129,6 +136,26 @@ def _facts(store: Path, folder: Path) -> str:
     here, there = (json.loads((root / FACTS).read_text(encoding="utf-8")) for root in (folder, store))
     facts = {**here, "methods": {**here["methods"], **there["methods"]}}
     return json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _stress(store: Path, folder: Path, new: Mapping[Place, Board]) -> str:
+    """Return what is published of corrupted films, with the store's in place of that of replaced runs.
+
+    The store's are taken where they are of as many films as the others of their board, which they are compared with.
+    """
+    added = {(*place, row.variant) for place, board in new.items() for row in _added(board)}
+    published = read_table(folder / STRESS, ())
+    parts = [published[[key not in added for key in _keys(published, "variant")]]]
+    if (store / STRESS).is_file():
+        own, films = read_table(store / STRESS, ()), set(_keys(published, "cases"))
+        alike = zip(_keys(own, "variant"), _keys(own, "cases"), strict=True)
+        parts.append(own[[key in added and count in films for key, count in alike]])
+    return csv_text(pd.concat(parts))
+
+
+def _keys(stress: pd.DataFrame, column: str) -> list[tuple[str, ...]]:
+    """Return the place of each row of a `stress.csv` and what a column has there."""
+    return list(stress[[*StressKey._fields, column]].itertuples(index=False, name=None))
 
 
 def _points(store: Path, folder: Path, new: Mapping[Place, Board]) -> list[Path]:

@@ -64,6 +64,8 @@ def leaderboard(
         write_publication(store, content.boards, folder)
     if add_to:
         written = [*add_rows(store, content.boards, add_to), *rewrite_published(add_to)]
+        if (add_to / STRESS).is_file():
+            written += write_stress(add_to, add_to)
         console.print(f"{len(written)} files of {add_to} written anew", markup=False)
     return 0
 

@@ -6,11 +6,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmark.cli.main import main
 from leaderboards.boards.published import read_published
 from leaderboards.build import rewrite_published
+from leaderboards.robustness.scores import read_stress
 
 from ..stored_runs import Skull, predictions, skull, write_run
 
@@ -60,3 +62,43 @@ def test_rows_of_other_films_are_refused_and_nothing_is_written(
     assert "has no board of skull, official, films others, test" in capsys.readouterr().err
     assert content(folder) == before
     shutil.rmtree(tmp_path / "second")
+
+
+def stressed(folder: Path, errors: dict[str, float], cases: int = 12) -> None:
+    """Write what `osteomark stress` leaves of the skulls, for one corruption of one severity."""
+    rows = [
+        {"dataset": "skull", "protocol": "official", "content": "films", "test_set": "test", "variant": variant}
+        | {"config": "c", "budget": "reduced", "badges": "", "corruption": "noise" if severity else "clean"}
+        | {"severity": severity, "level": "sd 1" if severity else "", "cases": cases, "metric": "radial_error"}
+        | {"column": "mre_mm", "title": "MRE", "unit": "mm", "higher_is_better": "False"}
+        | {"value": error + severity, "low": error, "high": error + 9}
+        for variant, error in errors.items()
+        for severity in (0, 1)
+    ]
+    pd.DataFrame(rows).to_csv(folder / "stress.csv", index=False)
+
+
+@pytest.mark.parametrize(
+    ("own", "cases", "expected"),
+    [
+        ({}, 12, {"unet": 5.0}),
+        ({"fpn": 2.0, "mean_shape": 7.0}, 12, {"fpn": 2.0, "unet": 5.0}),
+        ({"fpn": 2.0}, 4, {"unet": 5.0}),
+    ],
+)
+def test_corrupted_films_are_of_the_runs_that_are_published(
+    skull: type[Skull], tmp_path: Path, own: dict[str, float], cases: int, expected: dict[str, float]
+) -> None:
+    """What a replaced run scored on them is dropped, and the store's taken where it is of as many films."""
+    del skull
+    for store, names in (("first", ("unet", "fpn")), ("second", ("fpn",))):
+        for name in names:
+            write_run(tmp_path / store, predictions(ERRORS[name] if store == "second" else 2 * ERRORS[name]), name)
+    folder = published(tmp_path / "first", tmp_path / "published")
+    stressed(folder, {"fpn": 4.0, "unet": 5.0})
+    if own:
+        stressed(tmp_path / "second", own, cases)
+    assert main(["leaderboard", "--store", str(tmp_path / "second"), "--add-to", str(folder)]) == 0
+    (board,) = read_stress(folder)
+    assert {row.variant: row.clean.value for row in board.rows} == expected
+    assert all(name in (folder / f"{board.page}.md").read_text() for name in expected)
