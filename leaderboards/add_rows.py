@@ -141,21 +141,21 @@ def _facts(store: Path, folder: Path) -> str:
 def _stress(store: Path, folder: Path, new: Mapping[Place, Board]) -> str:
     """Return what is published of corrupted films, with the store's in place of that of replaced runs.
 
-    The store's are taken where they are of as many films as the others of their board, which they are compared with.
+    The store's are taken where the published board has the same score of as many films: others could not be compared.
     """
     added = {(*place, row.variant) for place, board in new.items() for row in _added(board)}
     published = read_table(folder / STRESS, ())
     parts = [published[[key not in added for key in _keys(published, "variant")]]]
     if (store / STRESS).is_file():
-        own, films = read_table(store / STRESS, ()), set(_keys(published, "cases"))
-        alike = zip(_keys(own, "variant"), _keys(own, "cases"), strict=True)
-        parts.append(own[[key in added and count in films for key, count in alike]])
-    return csv_text(pd.concat(parts))
+        own, scored = read_table(store / STRESS, ()), set(_keys(published, "cases", "column"))
+        rows = zip(_keys(own, "variant"), _keys(own, "cases", "column"), strict=True)
+        parts.append(own[[key in added and score in scored for key, score in rows]])
+    return csv_text(pd.concat(parts).reindex(columns=published.columns))
 
 
-def _keys(stress: pd.DataFrame, column: str) -> list[tuple[str, ...]]:
-    """Return the place of each row of a `stress.csv` and what a column has there."""
-    return list(stress[[*StressKey._fields, column]].itertuples(index=False, name=None))
+def _keys(stress: pd.DataFrame, *columns: str) -> list[tuple[str, ...]]:
+    """Return the place of each row of a `stress.csv` and what some columns have there."""
+    return list(stress[[*StressKey._fields, *columns]].itertuples(index=False, name=None))
 
 
 def _points(store: Path, folder: Path, new: Mapping[Place, Board]) -> list[Path]:
